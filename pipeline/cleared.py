@@ -1,0 +1,150 @@
+"""An image that may leave: scanned, or in a rehearsal loudly not."""
+
+from typing import Annotated
+
+import dagger
+from dagger import Doc, dag
+
+from pipeline.attempts import attempts
+from pipeline.commit import Commit
+from pipeline.console import say
+from pipeline.content import MEDIA_TYPES, Content
+from pipeline.errors import InvalidInputError, RegistryError
+from pipeline.execution import run_id
+from pipeline.images import Images
+from pipeline.references import Pinned, Repository, check_tag
+from pipeline.registry import Registry, Stored
+from pipeline.release import Release
+from pipeline.schema import field, object_type, uncached
+from pipeline.verdict import Status, Verdict
+
+
+@object_type
+class Cleared:
+    """A candidate and its verdict. Made only by a `scan` that passed, or that a rehearsal went on without."""
+
+    container: Annotated[dagger.Container, Doc("The image.")] = field()
+    variants: Annotated[list[dagger.Container], Doc("The image for further platforms.")] = field()
+    commit: Annotated[Commit, Doc("The commit it was built from.")] = field()
+    images: Annotated[Images, Doc("The images that the stages run in.")] = field()
+    name: Annotated[str, Doc("Name of the service.")] = field()
+    verdict: Annotated[Verdict, Doc("What the scanner said.")] = field()
+    evidence: Annotated[dagger.Directory, Doc("What the scanner wrote: JSON, SARIF, table, SBOM.")] = field()
+    content: Annotated[Content, Doc("The bytes that were scanned.")] = field()
+
+    @uncached
+    async def publish(
+        self,
+        registry: Annotated[str, Doc("Where to, such as ghcr.io/org/app. Default: a throwaway registry.")] = "",
+        username: Annotated[str, Doc("User of the registry.")] = "",
+        password: Annotated[dagger.Secret | None, Doc("Password or token of the registry.")] = None,
+        tag: Annotated[str, Doc("Tag for people. Default: twelve digits of the commit.")] = "",
+        registry_service: Annotated[
+            dagger.Service | None,
+            Doc("The registry as a service, such as tcp://localhost:5000, for localhost addresses."),
+        ] = None,
+    ) -> Release:
+        """Push the image, then read its manifest back by digest before it counts as a release.
+
+        A tag is never given other content. Outside a rehearsal the scan must have passed and the tree be clean.
+
+        Errors: malformed address; wrong password; a registry that fails after five attempts, or serves other bytes.
+        """
+        if registry:
+            self._check_releasable()
+        target = self._target(registry, username, password, registry_service)
+        repository = Repository.parse(target.address)
+        tag = check_tag(tag or self.commit.tag)
+
+        existing = await target.stored(tag)
+        if existing is None:
+            digest = await self._push(target, f"{repository}:{tag}")
+        elif self._is_same(existing):
+            say("publish", f"{repository}:{tag} holds these bytes already")
+            digest = existing.digest
+        else:
+            raise RegistryError(
+                f"publish: {repository}:{tag} holds other content already ({existing.digest})",
+                hint="deploy that digest with `release --ref`, or give this one another --tag",
+            )
+
+        pinned = Pinned(repository, digest)
+        stored = await target.stored(digest)
+        if stored is None or stored.digest != digest:
+            raise RegistryError(
+                f"publish: {pinned} was pushed, but the registry does not give it back",
+                hint="look at the registry's storage and at any cache in front of it",
+            )
+        if not self._is_same(stored):
+            raise RegistryError(
+                f"publish: {pinned} is not what was scanned",
+                output=f"scanned: {' '.join(self.content.layers)}\nstored:  {' '.join(stored.layers)}",
+                hint="something between engine and registry changes images: do not deploy this",
+            )
+        return Release(
+            reference=str(pinned),
+            digest=digest,
+            config_digests=stored.configs,
+            commit=self.commit.sha,
+            registry=target,
+            images=self.images,
+            name=self.name,
+            rehearsal=not registry,
+        )
+
+    def _check_releasable(self) -> None:
+        """Refuse what may only be rehearsed."""
+        if self.verdict.status != Status.PASSED:
+            raise InvalidInputError(
+                f"publish: the scan's verdict is {self.verdict.status.value}, so this may only be rehearsed",
+                hint="leave --registry out, or make the scanner available",
+            )
+        if not self.commit.releasable:
+            what = "has uncommitted changes" if self.commit.dirty else "has no commit"
+            raise InvalidInputError(
+                f"publish: the source {what}, so it may only be rehearsed", hint="commit, then run again"
+            )
+
+    def _target(
+        self, registry: str, username: str, password: dagger.Secret | None, service: dagger.Service | None
+    ) -> Registry:
+        """Return the registry to push to, a throwaway one if none is given."""
+        if bool(username) != (password is not None):
+            raise InvalidInputError("publish: a registry's user and password come together", hint="give both or none")
+        if not registry:
+            service = (
+                dag.container()
+                .from_(self.images.registry)
+                # A registry of its own for every run: what an earlier run pushed must not be found.
+                .with_env_variable("SLIPWAY_RUN", run_id())
+                .with_exposed_port(5000)
+                .as_service(use_entrypoint=True)
+            )
+        return Registry(
+            address=registry or f"localhost:5000/{self.name}",
+            username=username,
+            password=password,
+            service=service,
+            client_image=self.images.node,
+        )
+
+    async def _push(self, target: Registry, address: str) -> str:
+        """Push all platforms; return the digest that the engine computed."""
+        if target.service:
+            await target.service.start()
+        container = target.authorised(self.container)
+
+        async def push() -> str:
+            return await container.publish(
+                address,
+                platform_variants=self.variants,
+                media_types=MEDIA_TYPES,
+                registry_service=target.service,
+            )
+
+        published = await attempts(push, stage="publish", what=f"pushing {address}")
+        return Pinned.parse(published).digest
+
+    def _is_same(self, stored: Stored) -> bool:
+        """Whether an image holds the files that were scanned, layer by layer."""
+        return sorted(stored.layers) == sorted(self.content.layers)

@@ -1,0 +1,116 @@
+"""Which commit the source is, read with Git."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated
+from urllib.parse import urlsplit, urlunsplit
+
+import anyio
+import dagger
+from dagger import Doc, dag
+
+from pipeline.errors import InvalidInputError
+from pipeline.execution import run
+from pipeline.schema import field, object_type
+
+UNVERSIONED = "unversioned"
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+
+@object_type
+class Commit:
+    """The commit that a source was taken from."""
+
+    sha: Annotated[str, Doc("Full hash, or `unversioned` where there is no Git.")] = field()
+    created: Annotated[str, Doc("Commit time, RFC 3339, or empty where it is unknown.")] = field(default="")
+    epoch: Annotated[int, Doc("Commit time, seconds since 1970, or 0.")] = field(default=0)
+    url: Annotated[str, Doc("Address of the repository, without credentials, or empty.")] = field(default="")
+    dirty: Annotated[bool, Doc("Whether the source holds what no commit holds.")] = field(default=False)
+
+    @property
+    def releasable(self) -> bool:
+        """Whether the source can be told by its commit alone, so that it may leave a rehearsal."""
+        return not self.dirty and self.sha != UNVERSIONED
+
+    @property
+    def tag(self) -> str:
+        """The tag for people: twelve digits of the hash, marked where the tree was dirty."""
+        return self.sha[:12] + ("-dirty" if self.dirty else "")
+
+
+def parse_sha(value: str) -> str:
+    """Return a full commit hash as given.
+
+    Raises:
+        InvalidInputError: if it is shortened, a branch or anything else.
+    """
+    if not _SHA.fullmatch(value):
+        raise InvalidInputError(
+            f"commit {value!r} is not a full commit hash", hint="give 40 hex digits: `git rev-parse HEAD`"
+        )
+    return value
+
+
+def without_credentials(url: str) -> str:
+    """Return a remote's address as https or as it was, never with user or password."""
+    if match := re.fullmatch(r"(?:ssh://)?git@([^:/]+)[:/](.+?)(?:\.git)?/?", url):
+        return f"https://{match[1]}/{match[2]}"
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return ""
+    host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
+    return urlunsplit((parts.scheme, host, parts.path.removesuffix(".git"), "", ""))
+
+
+async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: str = "") -> Commit:
+    """Read the commit of a working tree, and whether `path` in it differs from that commit.
+
+    Args:
+        source: the root of the repository, with its `.git`.
+        path: what is built, relative to the root: changes elsewhere do not make it dirty.
+        image: an image with Git.
+        sha: the caller's word, where there is no `.git`.
+
+    Raises:
+        InvalidInputError: if `sha` is no full hash, or is not the commit that Git says.
+    """
+    if sha:
+        parse_sha(sha)
+    if not await source.exists(".git", expected_type=dagger.ExistsType.DIRECTORY_TYPE):
+        return Commit(sha=sha or UNVERSIONED, dirty=not sha)
+
+    git = (
+        dag.container()
+        .from_(image)
+        # The tree belongs to whoever owns it: nothing of it is executed.
+        .with_env_variable("GIT_CONFIG_COUNT", "1")
+        .with_env_variable("GIT_CONFIG_KEY_0", "safe.directory")
+        .with_env_variable("GIT_CONFIG_VALUE_0", "*")
+        .with_mounted_directory("/source", source)
+        .with_workdir("/source")
+    )
+    answers: dict[str, str] = {}
+
+    async def ask(name: str, argv: Sequence[str]) -> None:
+        answers[name] = await run(
+            git, ["git", *argv], what="git", hint="commit something first, or give --commit and no .git"
+        )
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, "log", ["log", "-1", "--format=%H%n%cI%n%ct"])
+        tasks.start_soon(ask, "status", ["status", "--porcelain", "--untracked-files=all", "--", path])
+        tasks.start_soon(ask, "url", ["config", "--default", "", "--get", "remote.origin.url"])
+
+    head, created, epoch = answers["log"].split()
+    if sha and sha != head:
+        raise InvalidInputError(
+            f"commit {sha} is not what the source holds: its HEAD is {head}",
+            hint="leave --commit out, or check that commit out",
+        )
+    return Commit(
+        sha=head,
+        created=created,
+        epoch=int(epoch),
+        url=without_credentials(answers["url"].strip()),
+        dirty=bool(answers["status"].strip()),
+    )

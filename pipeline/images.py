@@ -1,0 +1,29 @@
+"""Every image that Slipway runs, pinned by digest.
+
+To refresh one: resolve the tag (`docker buildx imagetools inspect node:24-alpine`), replace the digest here, and run
+`./test`. Whoever calls can replace any of them, with a mirror, an air-gapped registry or a plain tag.
+"""
+
+from typing import Annotated
+
+from dagger import Doc
+
+from pipeline.schema import field, object_type
+
+NODE = "node:24-alpine@sha256:a0b9bf06e4e6193cf7a0f58816cc935ff8c2a908f81e6f1a95432d679c54fbfd"
+POSTGRES = "postgres:17-alpine@sha256:742f40ea20b9ff2ff31db5458d127452988a2164df9e17441e191f3b72252193"
+REGISTRY = "registry:3@sha256:1be55279f18a2fe1a74edf2664cac61c1bea305b7b4642dab412e7affdcb3e33"
+GIT = "alpine/git:v2.52.0@sha256:d453f54c83320412aa89c391b076930bd8569bc1012285e8c68ce2d4435826a3"
+# Not 0.69.4 to 0.69.6: those were malicious (CVE-2026-33634). Compare a new digest in several places before using it.
+TRIVY = "aquasec/trivy:0.75.0@sha256:af6acf9a6b85dfe389a1941505c0ce9efef52a4719635e1a962f022a3d855daa"
+
+
+@object_type
+class Images:
+    """The images that the stages run in."""
+
+    node: Annotated[str, Doc("Node, for verifying, building and running the service.")] = field(default=NODE)
+    postgres: Annotated[str, Doc("PostgreSQL, for integration tests and rehearsals.")] = field(default=POSTGRES)
+    registry: Annotated[str, Doc("The throwaway registry of a rehearsal.")] = field(default=REGISTRY)
+    git: Annotated[str, Doc("Git, which reads the commit of the source.")] = field(default=GIT)
+    trivy: Annotated[str, Doc("Trivy, the scanner.")] = field(default=TRIVY)

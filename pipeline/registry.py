@@ -1,0 +1,99 @@
+"""A registry: where it is, who may enter, and what it really holds."""
+
+import dataclasses
+import json
+from typing import Annotated, Any
+
+import dagger
+from dagger import Doc, dag
+
+from pipeline.content import diff_ids
+from pipeline.errors import RegistryError
+from pipeline.execution import run, run_id
+from pipeline.references import Repository
+from pipeline.schema import field, object_type
+from pipeline.scripts import script
+
+SERVICE_ALIAS = "registry"
+PASSWORD_FILE = "/run/secrets/registry-password"  # noqa: S105 - where the engine mounts it, not what it is
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stored:
+    """An image as the registry gives it back: every digest computed from the bytes received."""
+
+    digest: str
+    configs: list[str]
+    layers: list[str]
+    revision: str
+
+    @classmethod
+    def read(cls, answer: dict[str, Any]) -> "Stored":
+        """Take what the manifest script printed."""
+        configs = [json.loads(config["text"]) for config in answer["configs"]]
+        return cls(
+            digest=answer["digest"],
+            configs=[config["digest"] for config in answer["configs"]],
+            layers=[layer for config in configs for layer in diff_ids(config)],
+            revision=next(
+                (
+                    str((config.get("config") or {}).get("Labels", {}).get("org.opencontainers.image.revision", ""))
+                    for config in configs
+                ),
+                "",
+            ),
+        )
+
+
+@object_type
+class Registry:
+    """One repository in a registry, with the credentials to use."""
+
+    address: Annotated[str, Doc("host[:port]/path.")] = field()
+    client_image: Annotated[str, Doc("The image with Node that asks the registry.")] = field()
+    username: Annotated[str, Doc("User, or empty.")] = field(default="")
+    password: Annotated[dagger.Secret | None, Doc("Password or token.")] = field(default=None)
+    service: Annotated[dagger.Service | None, Doc("The registry as a service of this session.")] = field(default=None)
+
+    def authorised(self, container: dagger.Container) -> dagger.Container:
+        """Return the container with the credentials; last in a chain, so that they change no cache key."""
+        if self.username and self.password:
+            return container.with_registry_auth(Repository.parse(self.address).host, self.username, self.password)
+        return container
+
+    def pull(self, digest: str) -> dagger.Container:
+        """Return the image by its digest."""
+        reference = f"{self.address}@{digest}"
+        return self.authorised(dag.container()).from_(reference, registry_service=self.service)
+
+    async def stored(self, reference: str) -> Stored | None:
+        """Ask the registry for a tag or digest; None where it has none.
+
+        The engine is not asked, because it may answer from what it pushed a moment ago.
+
+        Raises:
+            RegistryError: when refused, or when it fails after several attempts.
+        """
+        repository = Repository.parse(self.address)
+        client = (
+            dag.container()
+            .from_(self.client_image)
+            .with_new_file("/slipway/manifest.mjs", script("manifest.mjs"))
+            .with_env_variable("NODE_USE_SYSTEM_CA", "1")
+        )
+        base = f"{repository.scheme}://{repository.host}"
+        if self.service:
+            client = client.with_service_binding(SERVICE_ALIAS, self.service)
+            base = f"http://{SERVICE_ALIAS}:{repository.host.partition(':')[2] or '80'}"
+        argv = ["node", "/slipway/manifest.mjs", base, repository.path, reference]
+        if self.username and self.password:
+            client = client.with_mounted_secret(PASSWORD_FILE, self.password)
+            argv += [self.username, PASSWORD_FILE]
+        client = client.with_env_variable("SLIPWAY_RUN", run_id())
+        answer = json.loads(await run(client, argv, what="registry"))
+        if error := answer.get("error"):
+            raise RegistryError(
+                f"registry: {self.address} ({reference}): {error}",
+                hint="check the address, the user and the password; then run again",
+            )
+        return Stored.read(answer) if answer["found"] else None

@@ -1,0 +1,38 @@
+"""Dagger's decorators, as mypy can read them.
+
+dagger-io builds its decorators from methods of an object, and its overloads of `function` omit `cache` (0.21.8).
+At run time everything here is dagger-io's own.
+"""
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import dagger
+
+F = TypeVar("F")
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import dataclass_transform
+
+    def field(*, default: object = ..., init: bool = True) -> Any:  # noqa: ANN401 - as dataclasses.field
+        """Declare a field that the API shows."""
+
+    @dataclass_transform(kw_only_default=True, field_specifiers=(field,))
+    def object_type(cls: type[F]) -> type[F]:
+        """Declare an object of the API."""
+
+    def function(func: F) -> F:
+        """Declare a function of the API."""
+
+    check: Callable[[F], F]
+else:
+    from dagger import check, field, function, object_type
+
+__all__ = ["check", "field", "function", "object_type", "uncached"]
+
+
+def uncached(func: F) -> F:
+    """Declare a function of the API whose result is never cached, because it touches the world."""
+    decorate: Any = dagger.function
+    return cast("F", decorate(cache="never")(func))

@@ -1,0 +1,109 @@
+"""A whole run of the chain, whether it arrived or not."""
+
+import time
+from collections.abc import Awaitable
+from typing import Annotated, TypeVar
+
+import dagger
+from dagger import Doc, dag
+
+from pipeline.console import say
+from pipeline.errors import SlipwayError, causes
+from pipeline.report import FAILED, PASSED, Run, Stage, summary, to_json, to_markdown
+from pipeline.schema import field, function, object_type
+
+T = TypeVar("T")
+
+STAGES = ("verify", "build", "scan", "publish", "deploy", "smoke")
+
+
+class ShipmentFailedError(SlipwayError):
+    """A stage failed; the summary says which and why."""
+
+
+class Logbook:
+    """Times stages, says what happens, and remembers how each went."""
+
+    def __init__(self) -> None:
+        self.stages = {name: Stage(name) for name in STAGES}
+        self.error = ""
+
+    async def stage(self, name: str, work: Awaitable[T]) -> T:
+        """Await one stage.
+
+        Raises:
+            ShipmentFailedError: if it fails, after what it said was noted.
+        """
+        stage = self.stages[name]
+        began = time.monotonic()
+        say(name, "…")
+        try:
+            done = await work
+        except Exception as error:
+            stage.result, stage.seconds = FAILED, time.monotonic() - began
+            self.error = "\n".join(_told(cause) for cause in causes(error))
+            stage.detail = self.error.partition("\n")[0].removeprefix(f"{name}: ")
+            say(name, f"failed after {stage.seconds:.1f} s")
+            raise ShipmentFailedError(self.error) from error
+        stage.result, stage.seconds = PASSED, time.monotonic() - began
+        say(name, f"passed in {stage.seconds:.1f} s")
+        return done
+
+
+def _told(error: BaseException) -> str:
+    """Return our own errors as they are, an engine's with what it is, and a bug as a bug."""
+    if isinstance(error, SlipwayError):
+        return str(error)
+    if isinstance(error, dagger.DaggerError):
+        return f"the engine failed: {error}\n  try: run it again; if it comes back, run with --debug"
+    return f"unexpected {type(error).__name__}: {error}\n  try: this is a bug in Slipway, please report it"
+
+
+@object_type
+class Shipment:
+    """What `ship` did, and the proof of it. A failed one still has its report."""
+
+    passed: Annotated[bool, Doc("Whether every stage passed.")] = field()
+    reference: Annotated[str, Doc("host/path@sha256:… of the release, or empty.")] = field()
+    table: Annotated[str, Doc("The summary, as the terminal shows it.")] = field()
+    markdown: Annotated[str, Doc("The report for people.")] = field()
+    document: Annotated[str, Doc("The report for machines: JSON.")] = field()
+    evidence: Annotated[dagger.Directory, Doc("What the scanner wrote.")] = field()
+
+    @classmethod
+    def of(cls, run: Run, evidence: dagger.Directory) -> "Shipment":
+        """Tell of a run that has ended."""
+        return cls(
+            passed=run.passed,
+            reference=run.reference,
+            table=summary(run),
+            markdown=to_markdown(run),
+            document=to_json(run),
+            evidence=evidence,
+        )
+
+    @function
+    async def summary(self) -> str:
+        """Stage, result and seconds as a table, and the digest. Fails if a stage failed."""
+        self._check()
+        return self.table
+
+    @function
+    def report(self) -> dagger.Directory:
+        """The report, also of a failed run: report.md, report.json, and what the scanner wrote in scan/."""
+        return (
+            dag.directory()
+            .with_new_file("report.md", self.markdown)
+            .with_new_file("report.json", self.document)
+            .with_directory("scan", self.evidence)
+        )
+
+    @function
+    async def sync(self) -> str:
+        """End the run: fails if a stage failed. This is what `dagger call ship` alone does."""
+        self._check()
+        return await self.report().id()
+
+    def _check(self) -> None:
+        if not self.passed:
+            raise ShipmentFailedError(self.table)

@@ -1,0 +1,187 @@
+"""The containers that a Node service is verified and built in: dependencies, builder, runner."""
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+
+import dagger
+from dagger import dag
+
+from pipeline.commit import Commit
+from pipeline.errors import InvalidInputError
+from pipeline.images import Images
+
+WORKDIR = "/app"
+PORT = 3000
+USER = "1001:1001"
+SCRIPTS = ("lint", "typecheck", "test", "test:integration", "build")
+MANIFESTS = ("package.json", "package-lock.json", ".npmrc")
+NOT_SOURCE = ("node_modules", "dist", "coverage", ".git", ".env", ".env.*")
+
+# What the official images carry for building; a running service needs none of it.
+PACKAGE_MANAGERS = (
+    "usr/local/lib/node_modules",
+    "usr/local/bin/npm",
+    "usr/local/bin/npx",
+    "usr/local/bin/corepack",
+    "usr/local/bin/yarn",
+    "usr/local/bin/yarnpkg",
+    "usr/local/include",
+    "usr/local/share/doc",
+    "usr/local/share/man",
+    "opt/yarn-*",
+    "root/.npm",
+    "tmp/*",
+)
+
+# The runner has Node and nothing else that could ask: no curl, no wget, no shell is needed.
+HEALTHCHECK = (
+    "node",
+    "-e",
+    (
+        f"fetch(`http://127.0.0.1:${{process.env.PORT ?? {PORT}}}/healthz`)"
+        ".then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"
+    ),
+)
+
+
+def labels(commit: Commit, name: str) -> dict[str, str]:
+    """Return the OCI labels of an image; what is unknown is left out."""
+    known = {
+        "org.opencontainers.image.title": name,
+        "org.opencontainers.image.revision": commit.sha,
+        "org.opencontainers.image.source": commit.url,
+        "org.opencontainers.image.created": commit.created,
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Toolchain:
+    """Builds containers for one source; every method is lazy.
+
+    Args:
+        source: the folder with `package.json`.
+        images: the images to run in.
+        npmrc: npm's user configuration, for private registries.
+        platform: such as `linux/arm64`; empty for the engine's own.
+    """
+
+    source: dagger.Directory
+    images: Images
+    npmrc: dagger.Secret | None = None
+    platform: str = ""
+
+    @property
+    def files(self) -> dagger.Directory:
+        """The source without what is installed, built or private."""
+        return self.source.filter(exclude=list(NOT_SOURCE))
+
+    def base(self) -> dagger.Container:
+        """Node, as it comes."""
+        platform = dagger.Platform(self.platform) if self.platform else None
+        return dag.container(platform=platform).from_(self.images.node)
+
+    def npm(self) -> dagger.Container:
+        """Node, made ready for npm: cache, the company's CA, the caller's npmrc."""
+        container = (
+            self.base()
+            # npm and fetch read the system's certificates, to which an engine adds a company's own.
+            .with_env_variable("NODE_USE_SYSTEM_CA", "1")
+            .with_env_variable("NPM_CONFIG_UPDATE_NOTIFIER", "false")
+            .with_env_variable("CI", "true")
+            .with_mounted_cache("/root/.npm", dag.cache_volume("slipway-npm"))
+            .with_workdir(WORKDIR)
+        )
+        if self.npmrc:
+            container = container.with_mounted_secret("/root/.npmrc", self.npmrc)
+        return container
+
+    def dependencies(self, *, production: bool = False) -> dagger.Container:
+        """Install what the lock file says; the layer depends on the manifests alone."""
+        omit = ["--omit=dev"] if production else []
+        return (
+            self.npm()
+            .with_directory(WORKDIR, self.source.filter(include=list(MANIFESTS)))
+            .with_exec(["npm", "ci", "--no-audit", "--no-fund", *omit])
+        )
+
+    def workshop(self) -> dagger.Container:
+        """All dependencies and the source: where lint, tests and the build run."""
+        return self.dependencies().with_directory(WORKDIR, self.files)
+
+    def builder(self, commit: Commit) -> dagger.Container:
+        """Run the service's own build, which bakes in commit and time."""
+        return (
+            self.workshop()
+            .with_env_variable("COMMIT", commit.sha)
+            .with_env_variable("BUILT", commit.created or "unknown")
+            .with_env_variable("SOURCE_DATE_EPOCH", str(commit.epoch))
+            .with_exec(["npm", "run", "build"])
+        )
+
+    def runner(self, commit: Commit, name: str) -> dagger.Container:
+        """Node without its package managers, production dependencies, and what was built.
+
+        Two layers, both with the commit's time on every file: what stays the same from release to release is
+        pushed and pulled once.
+        """
+        base = self.base()
+        clean = dag.directory().with_directory("/", base.rootfs(), exclude=list(PACKAGE_MANAGERS))
+        service = (
+            dag.directory()
+            .with_directory("node_modules", self.dependencies(production=True).directory(f"{WORKDIR}/node_modules"))
+            .with_directory("dist", self.builder(commit).directory(f"{WORKDIR}/dist"))
+            .with_file("package.json", self.source.file("package.json"))
+            .with_timestamps(commit.epoch)
+        )
+        container = (
+            base.with_rootfs(clean)
+            .with_directory(WORKDIR, service)
+            .with_workdir(WORKDIR)
+            .with_env_variable("NODE_ENV", "production")
+            .with_user(USER)
+            .with_exposed_port(PORT)
+            .without_default_args()
+            .with_entrypoint(["node", "dist/main.js"])
+            .with_docker_healthcheck(list(HEALTHCHECK), interval="10s", timeout="3s", start_period="5s", retries=3)
+        )
+        for key, value in labels(commit, name).items():
+            container = container.with_label(key, value)
+        return container
+
+
+async def check_manifest(source: dagger.Directory, scripts: Iterable[str] = SCRIPTS) -> str:
+    """Check that the source is an npm package with the scripts that the stages call; return its name.
+
+    Raises:
+        InvalidInputError: without package.json, lock file or one of the scripts.
+    """
+    entries = {entry.rstrip("/") for entry in await source.entries()}
+    for needed in ("package.json", "package-lock.json"):
+        if needed not in entries:
+            raise InvalidInputError(
+                f"the source has no {needed}",
+                hint="point --source and --path at the folder of an npm package with a lock file",
+            )
+    return parse_manifest(await source.file("package.json").contents(), tuple(scripts))
+
+
+def parse_manifest(text: str, scripts: Sequence[str]) -> str:
+    """Return the name in a package.json that has `scripts`.
+
+    Raises:
+        InvalidInputError: if it is no JSON object, or lacks one of the scripts.
+    """
+    try:
+        manifest = json.loads(text)
+        present = manifest.get("scripts", {})
+    except (ValueError, AttributeError) as error:
+        raise InvalidInputError(f"package.json is not a JSON object: {error}") from error
+    missing = [script for script in scripts if script not in present]
+    if missing:
+        raise InvalidInputError(
+            f"package.json has no script {', '.join(map(repr, missing))}",
+            hint=f"Slipway calls the npm scripts {', '.join(SCRIPTS)}",
+        )
+    return str(manifest.get("name") or "service").rpartition("/")[2]
