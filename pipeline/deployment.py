@@ -1,11 +1,12 @@
 """A release in an environment."""
 
 import datetime
+import enum
 import json
 from typing import Annotated
 
 import dagger
-from dagger import Doc, Enum, dag, enum_type
+from dagger import Doc, dag, enum_type
 
 from pipeline.console import say
 from pipeline.errors import SmokeFailedError
@@ -20,7 +21,7 @@ ATTEMPTS = 10
 
 
 @enum_type
-class Environment(Enum):
+class Environment(enum.Enum):
     """Where a release runs."""
 
     REHEARSAL = "rehearsal"

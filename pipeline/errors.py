@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from dagger.mod._exceptions import FunctionError
+
 TAIL_LINES = 20
 
 
@@ -11,8 +13,10 @@ def tail(output: str, lines: int = TAIL_LINES) -> str:
     return "\n".join(kept[-lines:])
 
 
-class SlipwayError(Exception):
+class SlipwayError(FunctionError):
     """The base of all errors that Slipway raises on purpose.
+
+    As a FunctionError of dagger-io it is shown without a traceback, which would tell its reader nothing.
 
     Args:
         problem: what happened and on what, in one line.

@@ -10,7 +10,7 @@ _PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-
 _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _REPOSITORY = re.compile(rf"(?P<host>{_HOST})/(?P<path>{_PATH})")
-_PINNED = re.compile(rf"(?P<repository>(?:{_HOST})/(?:{_PATH}))(?::(?P<tag>{_TAG}))?@(?P<digest>{_DIGEST})")
+_PINNED = re.compile(rf"(?P<host>{_HOST})/(?P<path>{_PATH})(?::(?P<tag>{_TAG}))?@(?P<digest>{_DIGEST})")
 _LOOPBACK = ("localhost", "127.0.0.1")
 
 
@@ -61,12 +61,12 @@ class Pinned:
             InvalidInputError: if the reference has no digest or another form.
         """
         match = _PINNED.fullmatch(reference)
-        if not match:
+        if not match or not _names_a_host(match["host"]):
             raise InvalidInputError(
                 f"reference {reference!r} is not an image by digest",
                 hint="give host/path@sha256:<64 hex digits>; a tag can move, so it is never deployed",
             )
-        return cls(Repository.parse(match["repository"]), match["digest"])
+        return cls(Repository(match["host"], match["path"]), match["digest"])
 
     def __str__(self) -> str:
         """Return `host/path@sha256:…`."""

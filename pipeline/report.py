@@ -60,7 +60,8 @@ def headline(run: Run) -> str:
     """Return in one line how the run ended."""
     kind = "rehearsal of " if run.rehearsal else ""
     ended = "passed" if run.passed else "failed"
-    return f"{kind}{run.name} at {run.commit[:12]}{' (uncommitted changes)' if run.dirty else ''}: {ended}"
+    commit = f" at {run.commit[:12]}" if run.commit else ""
+    return f"{kind}{run.name}{commit}{' (uncommitted changes)' if run.dirty else ''}: {ended}"
 
 
 def summary(run: Run) -> str:

@@ -21,6 +21,10 @@ class ShipmentFailedError(SlipwayError):
     """A stage failed; the summary says which and why."""
 
 
+class StageStoppedError(SlipwayError):
+    """A stage failed, and its error is in the logbook: the rest is not run."""
+
+
 class Logbook:
     """Times stages, says what happens, and remembers how each went."""
 
@@ -32,7 +36,7 @@ class Logbook:
         """Await one stage.
 
         Raises:
-            ShipmentFailedError: if it fails, after what it said was noted.
+            StageStoppedError: if it fails, after what it said was noted.
         """
         stage = self.stages[name]
         began = time.monotonic()
@@ -44,7 +48,7 @@ class Logbook:
             self.error = "\n".join(_told(cause) for cause in causes(error))
             stage.detail = self.error.partition("\n")[0].removeprefix(f"{name}: ")
             say(name, f"failed after {stage.seconds:.1f} s")
-            raise ShipmentFailedError(self.error) from error
+            raise StageStoppedError(self.error) from error
         stage.result, stage.seconds = PASSED, time.monotonic() - began
         say(name, f"passed in {stage.seconds:.1f} s")
         return done
@@ -106,4 +110,5 @@ class Shipment:
 
     def _check(self) -> None:
         if not self.passed:
-            raise ShipmentFailedError(self.table)
+            # An engine puts the error's type before its first line, which would push the table's head aside.
+            raise ShipmentFailedError(f"the shipment failed\n\n{self.table}")

@@ -18,7 +18,7 @@ from pipeline.registry import Registry
 from pipeline.release import Release
 from pipeline.report import UNAVAILABLE, Run
 from pipeline.schema import check, field, function, object_type, uncached
-from pipeline.shipment import Logbook, Shipment, ShipmentFailedError
+from pipeline.shipment import Logbook, Shipment, StageStoppedError
 from pipeline.toolchain import Toolchain, check_manifest
 from pipeline.verdict import Status
 from pipeline.verified import Verified
@@ -229,7 +229,7 @@ class Slipway:
             deployment = await log.stage("deploy", release.deploy())
             proof = await log.stage("smoke", deployment.smoke(await self._smoke_test()))
             log.stages["smoke"].detail = f"attempt {proof.attempts}"
-        except ShipmentFailedError:
+        except StageStoppedError:
             told.error = log.error
         return Shipment.of(told, evidence)
 

@@ -1,14 +1,15 @@
 """What the scanner said of an image."""
 
+import enum
 from typing import Annotated
 
-from dagger import Doc, Enum, enum_type
+from dagger import Doc, enum_type
 
 from pipeline.schema import field, object_type
 
 
 @enum_type
-class Status(Enum):
+class Status(enum.Enum):
     """How a scan ended."""
 
     PASSED = "passed"
