@@ -99,7 +99,7 @@ class Toolchain:
 
     def dependencies(self, *, production: bool = False) -> dagger.Container:
         """Install what the lock file says; the layer depends on the manifests alone."""
-        omit = ["--omit=dev"] if production else []
+        omit = ["--omit=dev", "--omit=optional"] if production else []
         return (
             self.npm()
             .with_directory(WORKDIR, self.source.filter(include=list(MANIFESTS)))
@@ -123,21 +123,23 @@ class Toolchain:
     def runner(self, commit: Commit, name: str) -> dagger.Container:
         """Node without its package managers, production dependencies, and what was built.
 
-        Two layers, both with the commit's time on every file: what stays the same from release to release is
-        pushed and pulled once.
+        Two layers: the base, with the times it came with, is pushed and pulled once; the service has the commit's
+        time on every file. So two builds of one commit hold the same layers.
         """
         base = self.base()
         clean = dag.directory().with_directory("/", base.rootfs(), exclude=list(PACKAGE_MANAGERS))
+        modules = self.dependencies(production=True).directory(f"{WORKDIR}/node_modules")
         service = (
             dag.directory()
-            .with_directory("node_modules", self.dependencies(production=True).directory(f"{WORKDIR}/node_modules"))
-            .with_directory("dist", self.builder(commit).directory(f"{WORKDIR}/dist"))
-            .with_file("package.json", self.source.file("package.json"))
+            # .bin is for npm; and the time of a symbolic link cannot be set.
+            .with_directory(f"{WORKDIR}/node_modules", modules, exclude=["**/.bin"])
+            .with_directory(f"{WORKDIR}/dist", self.builder(commit).directory(f"{WORKDIR}/dist"))
+            .with_file(f"{WORKDIR}/package.json", self.source.file("package.json"))
             .with_timestamps(commit.epoch)
         )
         container = (
             base.with_rootfs(clean)
-            .with_directory(WORKDIR, service)
+            .with_directory("/", service)
             .with_workdir(WORKDIR)
             .with_env_variable("NODE_ENV", "production")
             .with_user(USER)
