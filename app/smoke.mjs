@@ -14,7 +14,11 @@ export default async function roundTrip(base) {
   const berth = await created.json();
 
   const read = await fetch(`${base}/berths/${berth.id}`);
-  assert.deepEqual(await read.json(), berth, 'GET /berths/:id answered something else than was created');
+  assert.deepEqual(
+    await read.json(),
+    berth,
+    'GET /berths/:id answered something else than was created',
+  );
 
   const deleted = await fetch(`${base}/berths/${berth.id}`, { method: 'DELETE' });
   assert.equal(deleted.status, 204, `DELETE /berths/:id answered ${deleted.status}`);
