@@ -45,7 +45,7 @@ class Logbook:
             done = await work
         except Exception as error:
             stage.result, stage.seconds = FAILED, time.monotonic() - began
-            self.error = "\n".join(_told(cause) for cause in causes(error))
+            self.error = "\n".join(dict.fromkeys(_told(cause) for cause in causes(error)))
             stage.detail = self.error.partition("\n")[0].removeprefix(f"{name}: ")
             say(name, f"failed after {stage.seconds:.1f} s")
             raise StageStoppedError(self.error) from error

@@ -7,6 +7,7 @@ import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
 from pipeline import ignores, images
+from pipeline.cleared import Cleared
 from pipeline.commit import read_commit
 from pipeline.console import say
 from pipeline.database import database, database_url
@@ -217,10 +218,13 @@ class Slipway:
             candidate = await log.stage("build", verified.build(platforms))
             told.base_image = await self.toolchain.base().image_ref()
 
-            ignore = ignore or await self._ignores()
-            verdict, evidence = await log.stage("scan", candidate.examine(ignore, scanner, severity))
-            told.verdict = verdict
-            cleared = await log.stage("scan", candidate.clear(verdict, evidence, rehearsal=rehearsal))
+            async def scan() -> Cleared:
+                nonlocal evidence
+                told.verdict, evidence = await candidate.examine(ignore or await self._ignores(), scanner, severity)
+                return await candidate.clear(told.verdict, evidence, rehearsal=rehearsal)
+
+            cleared = await log.stage("scan", scan())
+            verdict = cleared.verdict
             if verdict.status == Status.UNAVAILABLE:
                 log.stages["scan"].result, log.stages["scan"].detail = UNAVAILABLE, verdict.reason
 

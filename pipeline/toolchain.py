@@ -104,6 +104,8 @@ class Toolchain:
             self.npm()
             .with_directory(WORKDIR, self.source.filter(include=list(MANIFESTS)))
             .with_exec(["npm", "ci", "--no-audit", "--no-fund", *omit])
+            # npm makes none where there is nothing to install.
+            .with_directory(f"{WORKDIR}/node_modules", dag.directory())
         )
 
     def workshop(self) -> dagger.Container:

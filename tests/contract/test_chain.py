@@ -1,0 +1,366 @@
+"""The chain, stage by stage, on every engine that can be had. Each gate has a test in which it stays closed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import dagger
+import pytest
+
+from pipeline.errors import (
+    GateClosedError,
+    InvalidInputError,
+    NotReadyError,
+    RegistryError,
+    ScannerUnavailableError,
+    SmokeFailedError,
+    StageFailedError,
+)
+from pipeline.verdict import Status
+
+Scanner = Callable[[str], dagger.Container]
+Faulty = Callable[[str], dagger.Service]
+
+FAR = "2099-12-31"
+
+
+async def test_a_rehearsal_ends_with_a_digest_and_a_report(make, scanner: Scanner):
+    slipway = make()
+    shipment = await slipway.ship(scanner=scanner("clean"))
+    summary = await shipment.summary()
+    assert summary.splitlines()[-1] == shipment.reference
+    assert shipment.reference.startswith("localhost:5000/tiny@sha256:")
+    report = shipment.report()
+    told = json.loads(await report.file("report.json").contents())
+    assert told["result"] == "passed"
+    assert {stage["name"]: stage["result"] for stage in told["stages"]} == dict.fromkeys(
+        ("verify", "build", "scan", "publish", "deploy", "smoke"), "passed"
+    )
+    assert shipment.reference in await report.file("report.md").contents()
+    assert set(await report.directory("scan").entries()) == {
+        "trivy.json",
+        "trivy.sarif",
+        "trivy.txt",
+        "sbom.cyclonedx.json",
+    }
+
+
+async def test_each_stage_is_a_method_of_the_one_before(make, scanner: Scanner):
+    verified = await make().verify()
+    candidate = await verified.build()
+    cleared = await candidate.scan(scanner=scanner("clean"))
+    release = await cleared.publish()
+    deployment = await release.deploy()
+    proof = await deployment.smoke()
+    assert proof.release == release.reference
+    assert proof.commit == verified.commit.sha
+    assert not hasattr(candidate, "publish")
+    assert not hasattr(verified, "scan")
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("fail-lint", "lint"),
+        ("fail-typecheck", "typecheck"),
+        ("fail-test", "test"),
+        ("fail-test-integration", "test:integration"),
+    ],
+)
+async def test_a_failing_member_of_verify_shows_the_tools_own_words(make, file: str, name: str):
+    with pytest.raises(StageFailedError) as caught:
+        await make({f"service/{file}": "line 7: this is wrong"}).verify()
+    assert f"{name}: `npm" in str(caught.value)
+    assert "exited with 3" in str(caught.value)
+    assert "line 7: this is wrong" in str(caught.value)
+    assert "try:" in str(caught.value)
+
+
+async def test_a_failing_build_shows_the_tools_own_words(make):
+    verified = await make({"service/fail-build": "cannot find module"}).verify()
+    with pytest.raises(StageFailedError, match="cannot find module"):
+        await verified.build()
+
+
+async def test_source_without_a_manifest_is_refused(make, repository: Path):
+    (repository / "service" / "package.json").unlink()
+    with pytest.raises(InvalidInputError, match=r"no package\.json"):
+        await make().verify()
+
+
+async def test_a_missing_script_is_named(make, repository: Path):
+    manifest = repository / "service" / "package.json"
+    manifest.write_text(manifest.read_text().replace('"lint"', '"lynt"'))
+    with pytest.raises(InvalidInputError, match="no script 'lint'"):
+        await make().verify()
+
+
+async def test_a_folder_that_is_not_there_is_named(make):
+    with pytest.raises(InvalidInputError, match="no folder 'elsewhere'"):
+        await make(path="elsewhere").verify()
+
+
+async def test_a_commit_that_is_not_the_sources_is_refused(make):
+    with pytest.raises(InvalidInputError, match="is not what the source holds"):
+        await make(commit="0" * 40).verify()
+
+
+async def test_integration_ends_at_its_deadline(make, repository: Path):
+    (repository / "service" / "scripts" / "check.mjs").write_text("setInterval(() => {}, 1000);")
+    with pytest.raises(NotReadyError, match="not done within 5 s"):
+        await make().integration(seconds=5)
+
+
+async def test_the_image_runs_unprivileged_and_holds_no_package_manager_and_no_source(make):
+    candidate = await (await make().verify()).build()
+    container = candidate.container
+    assert await container.user() == "1001:1001"
+    assert await container.entrypoint() == ["node", "dist/main.js"]
+    assert await container.workdir() == "/app"
+    assert sorted(await container.directory("/app").entries()) == ["dist/", "node_modules/", "package.json"]
+    for gone in ("/usr/local/bin/npm", "/usr/local/bin/npx", "/usr/local/lib/node_modules/npm"):
+        assert not await container.exists(gone)
+    assert [await port.port() for port in await container.exposed_ports()] == [3000]
+    health = container.docker_healthcheck()
+    assert "/healthz" in " ".join(await health.args())
+
+
+async def test_the_image_says_where_it_comes_from(make):
+    candidate = await (await make().verify()).build()
+    labels = {await label.name(): await label.value() for label in await candidate.container.labels()}
+    assert labels["org.opencontainers.image.revision"] == candidate.commit.sha
+    assert labels["org.opencontainers.image.created"] == candidate.commit.created
+    assert labels["org.opencontainers.image.title"] == "tiny"
+
+
+async def test_the_gate_closes_on_a_high_finding(make, scanner: Scanner):
+    candidate = await (await make().verify()).build()
+    with pytest.raises(GateClosedError) as caught:
+        await candidate.scan(scanner=scanner("vulnerable"))
+    assert "HIGH CVE-2021-23337 lodash 4.17.20, fixed in 4.17.21" in str(caught.value)
+    evidence = await candidate.findings(scanner=scanner("vulnerable"))
+    assert "CVE-2021-23337" in await evidence.file("trivy.json").contents()
+    assert "sbom.cyclonedx.json" in await evidence.entries()
+
+
+async def test_a_closed_gate_pushes_nothing_and_still_has_a_report(make, scanner: Scanner, registry: dagger.Container):
+    service = registry.as_service(use_entrypoint=True)
+    shipment = await make().ship(
+        registry="localhost:5000/gate", registry_service=service, scanner=scanner("vulnerable")
+    )
+    assert not shipment.passed
+    with pytest.raises(Exception, match="CVE-2021-23337"):
+        await shipment.summary()
+    told = json.loads(await shipment.report().file("report.json").contents())
+    assert [stage["result"] for stage in told["stages"]][2:] == ["failed", "not run", "not run", "not run"]
+    assert told["scan"]["status"] == "failed"
+    assert "trivy.sarif" in await shipment.report().directory("scan").entries()
+    assert not await pushed(service, "gate")
+
+
+async def test_an_ignore_with_reason_and_date_opens_the_gate_and_is_told(make, scanner: Scanner):
+    text = f"vulnerabilities:\n  - id: CVE-2021-23337\n    statement: never called\n    expired_at: {FAR}\n"
+    text += f"  - id: CVE-1999-1\n    statement: gone long ago\n    expired_at: {FAR}\n"
+    candidate = await (await make({"service/.trivyignore.yaml": text}).verify()).build()
+    ignore = dagger.dag.directory().with_new_file("ignore", text).file("ignore")
+    cleared = await candidate.scan(ignore=ignore, scanner=scanner("vulnerable"))
+    assert cleared.verdict.status == Status.PASSED
+    assert cleared.verdict.warnings == ["the ignore of CVE-1999-1 matches nothing: remove it"]
+    assert any("CVE-2021-23337" in line for line in cleared.verdict.ignored)
+
+
+async def test_an_expired_ignore_is_an_error(make, scanner: Scanner):
+    text = "vulnerabilities:\n  - id: CVE-2021-23337\n    statement: never called\n    expired_at: 2020-01-01\n"
+    shipment = await make({"service/.trivyignore.yaml": text}).ship(scanner=scanner("vulnerable"))
+    with pytest.raises(Exception, match="CVE-2021-23337 expired on 2020-01-01"):
+        await shipment.summary()
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"), [("no-database", "no vulnerability database"), ("old-database", "30 days old")]
+)
+async def test_without_a_fresh_database_there_is_no_verdict(make, scanner: Scanner, mode: str, reason: str):
+    candidate = await (await make().verify()).build()
+    with pytest.raises(ScannerUnavailableError, match=reason):
+        await candidate.scan(scanner=scanner(mode))
+    cleared = await candidate.scan(scanner=scanner(mode), rehearsal=True)
+    assert cleared.verdict.status == Status.UNAVAILABLE
+    with pytest.raises(InvalidInputError, match="may only be rehearsed"):
+        await cleared.publish(registry="localhost:5000/app")
+
+
+async def test_a_scanner_that_crashes_is_neither_passed_nor_unavailable(make, scanner: Scanner):
+    candidate = await (await make().verify()).build()
+    with pytest.raises(StageFailedError, match="unable to open the image"):
+        await candidate.scan(scanner=scanner("crash"), rehearsal=True)
+
+
+async def test_scanning_other_bytes_than_were_built_stops_the_run(make, scanner: Scanner):
+    candidate = await (await make().verify()).build()
+    with pytest.raises(GateClosedError, match="what was scanned is not what was built"):
+        await candidate.scan(scanner=scanner("other-image"))
+
+
+async def test_a_dirty_tree_may_only_be_rehearsed(make, scanner: Scanner):
+    verified = await make(dirty="service/src/extra.js").verify()
+    assert verified.commit.dirty
+    cleared = await (await verified.build()).scan(scanner=scanner("clean"))
+    with pytest.raises(InvalidInputError, match="uncommitted changes"):
+        await cleared.publish(registry="localhost:5000/app")
+    release = await cleared.publish()
+    assert release.rehearsal
+
+
+@pytest.mark.parametrize("address", ["app", "https://ghcr.io/org/app", "ghcr.io/org/app:1", "ghcr.io/Org/app"])
+async def test_a_malformed_registry_is_refused_before_anything_is_pushed(make, scanner: Scanner, address: str):
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    with pytest.raises(InvalidInputError, match="not a repository address"):
+        await cleared.publish(registry=address)
+
+
+@pytest.mark.parametrize("ref", ["ghcr.io/org/app:1", "ghcr.io/org/app", "latest"])
+async def test_a_tag_is_refused_where_a_digest_is_needed(make, ref: str):
+    with pytest.raises(InvalidInputError, match="not an image by digest"):
+        await make().release(ref)
+
+
+async def test_a_reference_that_does_not_exist_is_said_to(make, registry: dagger.Container):
+    service = registry.as_service(use_entrypoint=True)
+    with pytest.raises(InvalidInputError, match="does not exist"):
+        await make().release("localhost:5000/none@sha256:" + "0" * 64, registry_service=service)
+
+
+async def test_a_published_release_can_be_taken_up_by_digest(make, scanner: Scanner, registry: dagger.Container):
+    service = await registry.as_service(use_entrypoint=True).start()
+    slipway = make()
+    cleared = await (await (await slipway.verify()).build()).scan(scanner=scanner("clean"))
+    published = await cleared.publish(registry="localhost:5000/app", registry_service=service)
+    taken = await slipway.release(published.reference, registry_service=service)
+    assert taken.commit == published.commit
+    again = await cleared.publish(registry="localhost:5000/app", registry_service=service)
+    assert again.reference == published.reference
+    await service.stop()
+
+
+async def test_a_tag_is_never_given_other_content(make, scanner: Scanner, registry: dagger.Container):
+    service = await registry.as_service(use_entrypoint=True).start()
+    first = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    await first.publish(registry="localhost:5000/app", tag="v1", registry_service=service)
+    second = await (await (await make({"service/src/new.js": "1;"}).verify()).build()).scan(scanner=scanner("clean"))
+    with pytest.raises(RegistryError, match="holds other content already"):
+        await second.publish(registry="localhost:5000/app", tag="v1", registry_service=service)
+    await service.stop()
+
+
+async def test_a_registry_that_always_fails_ends_the_run_with_its_words(make, scanner: Scanner, faulty: Faulty):
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    with pytest.raises(RegistryError, match="failed 5 times") as caught:
+        await cleared.publish(registry="localhost:5000/app", registry_service=faulty("always-500"))
+    assert "500" in str(caught.value)
+
+
+async def test_a_registry_that_recovers_gets_its_image(make, scanner: Scanner, faulty: Faulty):
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    release = await cleared.publish(registry="localhost:5000/app", registry_service=faulty("twice-500"))
+    assert release.digest.startswith("sha256:")
+
+
+async def test_a_registry_that_serves_other_bytes_is_caught(make, scanner: Scanner, faulty: Faulty):
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    with pytest.raises(RegistryError, match="other bytes"):
+        await cleared.publish(registry="localhost:5000/app", registry_service=faulty("other-bytes"))
+
+
+async def test_a_wrong_password_is_refused_at_once(make, scanner: Scanner, registry: dagger.Container):
+    # `htpasswd -Bbn captain right`
+    users = "captain:$2y$05$BkbiQlSQ2m9CWEGUTSIHZ.Tvy0Rbd4Ozvhy7mtogvKlncVnFMIcfG\n"
+    service = (
+        registry.with_new_file("/auth/htpasswd", users)
+        .with_env_variable("REGISTRY_AUTH", "htpasswd")
+        .with_env_variable("REGISTRY_AUTH_HTPASSWD_REALM", "test")
+        .with_env_variable("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd")
+        .as_service(use_entrypoint=True)
+    )
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    with pytest.raises(RegistryError, match="401") as caught:
+        await cleared.publish(
+            registry="localhost:5000/app",
+            registry_service=service,
+            username="captain",
+            password=dagger.dag.set_secret("wrong", "a-wrong-password"),
+        )
+    assert "a-wrong-password" not in str(caught.value)
+
+
+async def test_a_service_that_never_listens_is_given_up(make, scanner: Scanner):
+    cleared = await (await (await make({"service/src/main.js": "setInterval(() => {}, 1000);"}).verify()).build()).scan(
+        scanner=scanner("clean")
+    )
+    release = await cleared.publish()
+    with pytest.raises(NotReadyError, match="the service did not answer within 8 s"):
+        await release.deploy(start_seconds=8)
+
+
+async def test_a_service_that_dies_at_once_is_told_with_its_words(make, scanner: Scanner):
+    text = "console.error('no such setting'); process.exit(7);"
+    cleared = await (await (await make({"service/src/main.js": text}).verify()).build()).scan(scanner=scanner("clean"))
+    release = await cleared.publish()
+    with pytest.raises(NotReadyError, match="the service did not start"):
+        await release.deploy()
+
+
+async def test_a_failing_dry_run_of_the_migration_stops_the_deployment(make, scanner: Scanner):
+    text = "console.error('column exists'); process.exit(1);"
+    cleared = await (await (await make({"service/src/migrate.js": text}).verify()).build()).scan(
+        scanner=scanner("clean")
+    )
+    release = await cleared.publish()
+    with pytest.raises(StageFailedError, match="dry run") as caught:
+        await release.deploy()
+    assert "column exists" in str(caught.value)
+
+
+async def test_another_commits_version_fails_the_smoke_test(make, repository: Path, scanner: Scanner):
+    main = repository / "service" / "src" / "main.js"
+    main.write_text(main.read_text().replace('"/version": info', '"/version": { commit: "another" }'))
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    deployment = await (await cleared.publish()).deploy()
+    with pytest.raises(SmokeFailedError) as caught:
+        await deployment.smoke(attempts=2)
+    assert "answered commit another" in str(caught.value)
+    assert "2 of 2 attempts" in str(caught.value)
+
+
+async def test_a_failing_round_trip_fails_the_smoke_test(make, scanner: Scanner):
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    deployment = await (await cleared.publish()).deploy()
+    test = dagger.dag.directory().with_new_file("t.mjs", "export default () => { throw new Error('no berth'); };")
+    with pytest.raises(SmokeFailedError, match="round trip failed: no berth"):
+        await deployment.smoke(test=test.file("t.mjs"), attempts=1)
+
+
+async def test_a_smoke_test_runs_every_time(make, scanner: Scanner):
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    deployment = await (await cleared.publish()).deploy()
+    await deployment.smoke(attempts=1)
+    await deployment.service.stop(kill=True)
+    broken = dagger.dag.container().from_(deployment.images.node).with_exposed_port(3000)
+    deployment.service = broken.as_service(
+        args=["node", "-e", "require('http').createServer((q,r)=>{r.statusCode=500;r.end('down')}).listen(3000)"]
+    )
+    with pytest.raises(SmokeFailedError, match="/healthz answered 500"):
+        await deployment.smoke(attempts=1)
+
+
+async def pushed(service: dagger.Service, repository: str) -> bool:
+    """Whether the registry has any tag of a repository."""
+    ask = f"fetch('http://registry:5000/v2/{repository}/tags/list').then(a => console.log(a.status))"
+    answer = (
+        await dagger.dag.container()
+        .from_("node:24-alpine")
+        .with_service_binding("registry", service)
+        .with_env_variable("NOW", str(id(ask)))
+        .with_exec(["node", "-e", ask])
+        .stdout()
+    )
+    return answer.strip() == "200"
