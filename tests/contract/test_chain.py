@@ -16,15 +16,17 @@ from pipeline.errors import (
     SmokeFailedError,
     StageFailedError,
 )
+from pipeline.slipway import Slipway
 from pipeline.verdict import Status
 
+Make = Callable[..., Slipway]
 Scanner = Callable[[str], dagger.Container]
 Faulty = Callable[[str], dagger.Service]
 
 FAR = "2099-12-31"
 
 
-async def test_a_rehearsal_ends_with_a_digest_and_a_report(make, scanner: Scanner):
+async def test_a_rehearsal_ends_with_a_digest_and_a_report(make: Make, scanner: Scanner):
     slipway = make()
     shipment = await slipway.ship(scanner=scanner("clean"))
     summary = await shipment.summary()
@@ -45,7 +47,7 @@ async def test_a_rehearsal_ends_with_a_digest_and_a_report(make, scanner: Scanne
     }
 
 
-async def test_each_stage_is_a_method_of_the_one_before(make, scanner: Scanner):
+async def test_each_stage_is_a_method_of_the_one_before(make: Make, scanner: Scanner):
     verified = await make().verify()
     candidate = await verified.build()
     cleared = await candidate.scan(scanner=scanner("clean"))
@@ -67,7 +69,7 @@ async def test_each_stage_is_a_method_of_the_one_before(make, scanner: Scanner):
         ("fail-test-integration", "test:integration"),
     ],
 )
-async def test_a_failing_member_of_verify_shows_the_tools_own_words(make, file: str, name: str):
+async def test_a_failing_member_of_verify_shows_the_tools_own_words(make: Make, file: str, name: str):
     with pytest.raises(StageFailedError) as caught:
         await make({f"service/{file}": "line 7: this is wrong"}).verify()
     assert f"{name}: `npm" in str(caught.value)
@@ -76,42 +78,42 @@ async def test_a_failing_member_of_verify_shows_the_tools_own_words(make, file: 
     assert "try:" in str(caught.value)
 
 
-async def test_a_failing_build_shows_the_tools_own_words(make):
+async def test_a_failing_build_shows_the_tools_own_words(make: Make):
     verified = await make({"service/fail-build": "cannot find module"}).verify()
     with pytest.raises(StageFailedError, match="cannot find module"):
         await verified.build()
 
 
-async def test_source_without_a_manifest_is_refused(make, repository: Path):
+async def test_source_without_a_manifest_is_refused(make: Make, repository: Path):
     (repository / "service" / "package.json").unlink()
     with pytest.raises(InvalidInputError, match=r"no package\.json"):
         await make().verify()
 
 
-async def test_a_missing_script_is_named(make, repository: Path):
+async def test_a_missing_script_is_named(make: Make, repository: Path):
     manifest = repository / "service" / "package.json"
     manifest.write_text(manifest.read_text().replace('"lint"', '"lynt"'))
     with pytest.raises(InvalidInputError, match="no script 'lint'"):
         await make().verify()
 
 
-async def test_a_folder_that_is_not_there_is_named(make):
+async def test_a_folder_that_is_not_there_is_named(make: Make):
     with pytest.raises(InvalidInputError, match="no folder 'elsewhere'"):
         await make(path="elsewhere").verify()
 
 
-async def test_a_commit_that_is_not_the_sources_is_refused(make):
+async def test_a_commit_that_is_not_the_sources_is_refused(make: Make):
     with pytest.raises(InvalidInputError, match="is not what the source holds"):
         await make(commit="0" * 40).verify()
 
 
-async def test_integration_ends_at_its_deadline(make, repository: Path):
+async def test_integration_ends_at_its_deadline(make: Make, repository: Path):
     (repository / "service" / "scripts" / "check.mjs").write_text("setInterval(() => {}, 1000);")
     with pytest.raises(NotReadyError, match="not done within 5 s"):
         await make().integration(seconds=5)
 
 
-async def test_the_image_runs_unprivileged_and_holds_no_package_manager_and_no_source(make):
+async def test_the_image_runs_unprivileged_and_holds_no_package_manager_and_no_source(make: Make):
     candidate = await (await make().verify()).build()
     container = candidate.container
     assert await container.user() == "1001:1001"
@@ -125,7 +127,7 @@ async def test_the_image_runs_unprivileged_and_holds_no_package_manager_and_no_s
     assert "/healthz" in " ".join(await health.args())
 
 
-async def test_the_image_says_where_it_comes_from(make):
+async def test_the_image_says_where_it_comes_from(make: Make):
     candidate = await (await make().verify()).build()
     labels = {await label.name(): await label.value() for label in await candidate.container.labels()}
     assert labels["org.opencontainers.image.revision"] == candidate.commit.sha
@@ -133,7 +135,7 @@ async def test_the_image_says_where_it_comes_from(make):
     assert labels["org.opencontainers.image.title"] == "tiny"
 
 
-async def test_the_gate_closes_on_a_high_finding(make, scanner: Scanner):
+async def test_the_gate_closes_on_a_high_finding(make: Make, scanner: Scanner):
     candidate = await (await make().verify()).build()
     with pytest.raises(GateClosedError) as caught:
         await candidate.scan(scanner=scanner("vulnerable"))
@@ -143,7 +145,9 @@ async def test_the_gate_closes_on_a_high_finding(make, scanner: Scanner):
     assert "sbom.cyclonedx.json" in await evidence.entries()
 
 
-async def test_a_closed_gate_pushes_nothing_and_still_has_a_report(make, scanner: Scanner, registry: dagger.Container):
+async def test_a_closed_gate_pushes_nothing_and_still_has_a_report(
+    make: Make, scanner: Scanner, registry: dagger.Container
+):
     service = registry.as_service(use_entrypoint=True)
     shipment = await make().ship(
         registry="localhost:5000/gate", registry_service=service, scanner=scanner("vulnerable")
@@ -158,7 +162,7 @@ async def test_a_closed_gate_pushes_nothing_and_still_has_a_report(make, scanner
     assert not await pushed(service, "gate")
 
 
-async def test_an_ignore_with_reason_and_date_opens_the_gate_and_is_told(make, scanner: Scanner):
+async def test_an_ignore_with_reason_and_date_opens_the_gate_and_is_told(make: Make, scanner: Scanner):
     text = f"vulnerabilities:\n  - id: CVE-2021-23337\n    statement: never called\n    expired_at: {FAR}\n"
     text += f"  - id: CVE-1999-1\n    statement: gone long ago\n    expired_at: {FAR}\n"
     candidate = await (await make({"service/.trivyignore.yaml": text}).verify()).build()
@@ -169,7 +173,7 @@ async def test_an_ignore_with_reason_and_date_opens_the_gate_and_is_told(make, s
     assert any("CVE-2021-23337" in line for line in cleared.verdict.ignored)
 
 
-async def test_an_expired_ignore_is_an_error(make, scanner: Scanner):
+async def test_an_expired_ignore_is_an_error(make: Make, scanner: Scanner):
     text = "vulnerabilities:\n  - id: CVE-2021-23337\n    statement: never called\n    expired_at: 2020-01-01\n"
     shipment = await make({"service/.trivyignore.yaml": text}).ship(scanner=scanner("vulnerable"))
     with pytest.raises(Exception, match="CVE-2021-23337 expired on 2020-01-01"):
@@ -179,7 +183,7 @@ async def test_an_expired_ignore_is_an_error(make, scanner: Scanner):
 @pytest.mark.parametrize(
     ("mode", "reason"), [("no-database", "no vulnerability database"), ("old-database", "30 days old")]
 )
-async def test_without_a_fresh_database_there_is_no_verdict(make, scanner: Scanner, mode: str, reason: str):
+async def test_without_a_fresh_database_there_is_no_verdict(make: Make, scanner: Scanner, mode: str, reason: str):
     candidate = await (await make().verify()).build()
     with pytest.raises(ScannerUnavailableError, match=reason):
         await candidate.scan(scanner=scanner(mode))
@@ -189,19 +193,19 @@ async def test_without_a_fresh_database_there_is_no_verdict(make, scanner: Scann
         await cleared.publish(registry="localhost:5000/app")
 
 
-async def test_a_scanner_that_crashes_is_neither_passed_nor_unavailable(make, scanner: Scanner):
+async def test_a_scanner_that_crashes_is_neither_passed_nor_unavailable(make: Make, scanner: Scanner):
     candidate = await (await make().verify()).build()
     with pytest.raises(StageFailedError, match="unable to open the image"):
         await candidate.scan(scanner=scanner("crash"), rehearsal=True)
 
 
-async def test_scanning_other_bytes_than_were_built_stops_the_run(make, scanner: Scanner):
+async def test_scanning_other_bytes_than_were_built_stops_the_run(make: Make, scanner: Scanner):
     candidate = await (await make().verify()).build()
     with pytest.raises(GateClosedError, match="what was scanned is not what was built"):
         await candidate.scan(scanner=scanner("other-image"))
 
 
-async def test_a_dirty_tree_may_only_be_rehearsed(make, scanner: Scanner):
+async def test_a_dirty_tree_may_only_be_rehearsed(make: Make, scanner: Scanner):
     verified = await make(dirty="service/src/extra.js").verify()
     assert verified.commit.dirty
     cleared = await (await verified.build()).scan(scanner=scanner("clean"))
@@ -212,25 +216,25 @@ async def test_a_dirty_tree_may_only_be_rehearsed(make, scanner: Scanner):
 
 
 @pytest.mark.parametrize("address", ["app", "https://ghcr.io/org/app", "ghcr.io/org/app:1", "ghcr.io/Org/app"])
-async def test_a_malformed_registry_is_refused_before_anything_is_pushed(make, scanner: Scanner, address: str):
+async def test_a_malformed_registry_is_refused_before_anything_is_pushed(make: Make, scanner: Scanner, address: str):
     cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
     with pytest.raises(InvalidInputError, match="not a repository address"):
         await cleared.publish(registry=address)
 
 
 @pytest.mark.parametrize("ref", ["ghcr.io/org/app:1", "ghcr.io/org/app", "latest"])
-async def test_a_tag_is_refused_where_a_digest_is_needed(make, ref: str):
+async def test_a_tag_is_refused_where_a_digest_is_needed(make: Make, ref: str):
     with pytest.raises(InvalidInputError, match="not an image by digest"):
         await make().release(ref)
 
 
-async def test_a_reference_that_does_not_exist_is_said_to(make, registry: dagger.Container):
+async def test_a_reference_that_does_not_exist_is_said_to(make: Make, registry: dagger.Container):
     service = registry.as_service(use_entrypoint=True)
     with pytest.raises(InvalidInputError, match="does not exist"):
         await make().release("localhost:5000/none@sha256:" + "0" * 64, registry_service=service)
 
 
-async def test_a_published_release_can_be_taken_up_by_digest(make, scanner: Scanner, registry: dagger.Container):
+async def test_a_published_release_can_be_taken_up_by_digest(make: Make, scanner: Scanner, registry: dagger.Container):
     service = await registry.as_service(use_entrypoint=True).start()
     slipway = make()
     cleared = await (await (await slipway.verify()).build()).scan(scanner=scanner("clean"))
@@ -242,7 +246,7 @@ async def test_a_published_release_can_be_taken_up_by_digest(make, scanner: Scan
     await service.stop()
 
 
-async def test_a_tag_is_never_given_other_content(make, scanner: Scanner, registry: dagger.Container):
+async def test_a_tag_is_never_given_other_content(make: Make, scanner: Scanner, registry: dagger.Container):
     service = await registry.as_service(use_entrypoint=True).start()
     first = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
     await first.publish(registry="localhost:5000/app", tag="v1", registry_service=service)
@@ -252,26 +256,26 @@ async def test_a_tag_is_never_given_other_content(make, scanner: Scanner, regist
     await service.stop()
 
 
-async def test_a_registry_that_always_fails_ends_the_run_with_its_words(make, scanner: Scanner, faulty: Faulty):
+async def test_a_registry_that_always_fails_ends_the_run_with_its_words(make: Make, scanner: Scanner, faulty: Faulty):
     cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
     with pytest.raises(RegistryError, match="failed 5 times") as caught:
         await cleared.publish(registry="localhost:5000/app", registry_service=faulty("always-500"))
     assert "500" in str(caught.value)
 
 
-async def test_a_registry_that_recovers_gets_its_image(make, scanner: Scanner, faulty: Faulty):
+async def test_a_registry_that_recovers_gets_its_image(make: Make, scanner: Scanner, faulty: Faulty):
     cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
     release = await cleared.publish(registry="localhost:5000/app", registry_service=faulty("twice-500"))
     assert release.digest.startswith("sha256:")
 
 
-async def test_a_registry_that_serves_other_bytes_is_caught(make, scanner: Scanner, faulty: Faulty):
+async def test_a_registry_that_serves_other_bytes_is_caught(make: Make, scanner: Scanner, faulty: Faulty):
     cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
     with pytest.raises(RegistryError, match="other bytes"):
         await cleared.publish(registry="localhost:5000/app", registry_service=faulty("other-bytes"))
 
 
-async def test_a_wrong_password_is_refused_at_once(make, scanner: Scanner, registry: dagger.Container):
+async def test_a_wrong_password_is_refused_at_once(make: Make, scanner: Scanner, registry: dagger.Container):
     # `htpasswd -Bbn captain right`
     users = "captain:$2y$05$BkbiQlSQ2m9CWEGUTSIHZ.Tvy0Rbd4Ozvhy7mtogvKlncVnFMIcfG\n"
     service = (
@@ -292,7 +296,7 @@ async def test_a_wrong_password_is_refused_at_once(make, scanner: Scanner, regis
     assert "a-wrong-password" not in str(caught.value)
 
 
-async def test_a_service_that_never_listens_is_given_up(make, scanner: Scanner):
+async def test_a_service_that_never_listens_is_given_up(make: Make, scanner: Scanner):
     cleared = await (await (await make({"service/src/main.js": "setInterval(() => {}, 1000);"}).verify()).build()).scan(
         scanner=scanner("clean")
     )
@@ -301,7 +305,7 @@ async def test_a_service_that_never_listens_is_given_up(make, scanner: Scanner):
         await release.deploy(start_seconds=8)
 
 
-async def test_a_service_that_dies_at_once_is_told_with_its_words(make, scanner: Scanner):
+async def test_a_service_that_dies_at_once_is_told_with_its_words(make: Make, scanner: Scanner):
     text = "console.error('no such setting'); process.exit(7);"
     cleared = await (await (await make({"service/src/main.js": text}).verify()).build()).scan(scanner=scanner("clean"))
     release = await cleared.publish()
@@ -309,7 +313,7 @@ async def test_a_service_that_dies_at_once_is_told_with_its_words(make, scanner:
         await release.deploy()
 
 
-async def test_a_failing_dry_run_of_the_migration_stops_the_deployment(make, scanner: Scanner):
+async def test_a_failing_dry_run_of_the_migration_stops_the_deployment(make: Make, scanner: Scanner):
     text = "console.error('column exists'); process.exit(1);"
     cleared = await (await (await make({"service/src/migrate.js": text}).verify()).build()).scan(
         scanner=scanner("clean")
@@ -320,7 +324,7 @@ async def test_a_failing_dry_run_of_the_migration_stops_the_deployment(make, sca
     assert "column exists" in str(caught.value)
 
 
-async def test_another_commits_version_fails_the_smoke_test(make, repository: Path, scanner: Scanner):
+async def test_another_commits_version_fails_the_smoke_test(make: Make, repository: Path, scanner: Scanner):
     main = repository / "service" / "src" / "main.js"
     main.write_text(main.read_text().replace('"/version": info', '"/version": { commit: "another" }'))
     cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
@@ -331,7 +335,7 @@ async def test_another_commits_version_fails_the_smoke_test(make, repository: Pa
     assert "2 of 2 attempts" in str(caught.value)
 
 
-async def test_a_failing_round_trip_fails_the_smoke_test(make, scanner: Scanner):
+async def test_a_failing_round_trip_fails_the_smoke_test(make: Make, scanner: Scanner):
     cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
     deployment = await (await cleared.publish()).deploy()
     test = dagger.dag.directory().with_new_file("t.mjs", "export default () => { throw new Error('no berth'); };")
@@ -339,7 +343,7 @@ async def test_a_failing_round_trip_fails_the_smoke_test(make, scanner: Scanner)
         await deployment.smoke(test=test.file("t.mjs"), attempts=1)
 
 
-async def test_a_smoke_test_runs_every_time(make, scanner: Scanner):
+async def test_a_smoke_test_runs_every_time(make: Make, scanner: Scanner):
     cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
     deployment = await (await cleared.publish()).deploy()
     await deployment.smoke(attempts=1)
