@@ -6,14 +6,14 @@ import dagger
 from dagger import Doc, dag
 
 from pipeline.attempts import attempts
-from pipeline.commit import Commit
+from pipeline.commit import Commit, check_releasable
 from pipeline.console import say
 from pipeline.content import MEDIA_TYPES, Content
 from pipeline.errors import InvalidInputError, RegistryError
 from pipeline.execution import run_id
 from pipeline.images import Images
 from pipeline.references import Pinned, Repository, check_tag
-from pipeline.registry import Registry, Stored
+from pipeline.registry import Registry, Stored, check_credentials
 from pipeline.release import Release
 from pipeline.schema import field, object_type, uncached
 from pipeline.verdict import Status, Verdict
@@ -99,18 +99,13 @@ class Cleared:
                 f"publish: the scan's verdict is {self.verdict.status.value}, so this may only be rehearsed",
                 hint="leave --registry out, or make the scanner available",
             )
-        if not self.commit.releasable:
-            what = "has uncommitted changes" if self.commit.dirty else "has no commit"
-            raise InvalidInputError(
-                f"publish: the source {what}, so it may only be rehearsed", hint="commit, then run again"
-            )
+        check_releasable(self.commit)
 
     def _target(
         self, registry: str, username: str, password: dagger.Secret | None, service: dagger.Service | None
     ) -> Registry:
         """Return the registry to push to, a throwaway one if none is given."""
-        if bool(username) != (password is not None):
-            raise InvalidInputError("publish: a registry's user and password come together", hint="give both or none")
+        check_credentials(username, password)
         if not registry:
             service = (
                 dag.container()

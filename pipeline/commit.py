@@ -28,14 +28,22 @@ class Commit:
     dirty: Annotated[bool, Doc("Whether the source holds what no commit holds.")] = field(default=False)
 
     @property
-    def releasable(self) -> bool:
-        """Whether the source can be told by its commit alone, so that it may leave a rehearsal."""
-        return not self.dirty and self.sha != UNVERSIONED
-
-    @property
     def tag(self) -> str:
         """The tag for people: twelve digits of the hash, marked where the tree was dirty."""
         return self.sha[:12] + ("-dirty" if self.dirty else "")
+
+
+def check_releasable(commit: Commit) -> None:
+    """Refuse source that no commit tells of, where it would leave a rehearsal.
+
+    Raises:
+        InvalidInputError: if it has uncommitted changes, or no commit.
+    """
+    if commit.dirty or commit.sha == UNVERSIONED:
+        what = "has no commit" if commit.sha == UNVERSIONED else "has uncommitted changes"
+        raise InvalidInputError(
+            f"publish: the source {what}, so it may only be rehearsed", hint="commit, then run again"
+        )
 
 
 def parse_sha(value: str) -> str:

@@ -8,7 +8,7 @@ import dagger
 from dagger import Doc, dag
 
 from pipeline.content import diff_ids
-from pipeline.errors import RegistryError
+from pipeline.errors import InvalidInputError, RegistryError
 from pipeline.execution import run, run_id
 from pipeline.references import Repository
 from pipeline.schema import field, object_type
@@ -16,6 +16,16 @@ from pipeline.scripts import script
 
 SERVICE_ALIAS = "registry"
 PASSWORD_FILE = "/run/secrets/registry-password"  # noqa: S105 - where the engine mounts it, not what it is
+
+
+def check_credentials(username: str, password: dagger.Secret | None) -> None:
+    """Refuse half of a registry's credentials.
+
+    Raises:
+        InvalidInputError: if one is given without the other.
+    """
+    if bool(username) != (password is not None):
+        raise InvalidInputError("a registry's --username and --password come together", hint="give both, or none")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

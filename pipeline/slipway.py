@@ -7,22 +7,23 @@ import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
 from pipeline import ignores, images
+from pipeline.candidate import check_severities
 from pipeline.cleared import Cleared
-from pipeline.commit import read_commit
+from pipeline.commit import Commit, check_releasable, read_commit
 from pipeline.console import say
 from pipeline.database import database, database_url
 from pipeline.errors import InvalidInputError, NotReadyError, SlipwayError, causes, joined
 from pipeline.execution import run
 from pipeline.images import Images
-from pipeline.references import Pinned
-from pipeline.registry import Registry
+from pipeline.references import Pinned, Repository, check_tag
+from pipeline.registry import Registry, check_credentials
 from pipeline.release import Release
 from pipeline.report import UNAVAILABLE, Run
 from pipeline.schema import check, field, function, object_type, uncached
 from pipeline.shipment import Logbook, Shipment, StageStoppedError
 from pipeline.toolchain import Toolchain, check_manifest
 from pipeline.verdict import Status
-from pipeline.verified import Verified
+from pipeline.verified import Verified, check_platforms
 
 INTEGRATION_SECONDS = 600
 SMOKE_TEST = "smoke.mjs"
@@ -133,7 +134,7 @@ class Slipway:
         """
         await self._check_path()
         name = await check_manifest(self.service)
-        commit = await read_commit(self.source, self.path, image=self.git_image, sha=self.commit)
+        commit = await self._commit()
         failures: list[SlipwayError] = []
         try:
             async with anyio.create_task_group() as tasks:
@@ -207,7 +208,17 @@ class Slipway:
 
         Without --registry it is a rehearsal, against a throwaway registry and environment. Ends with a table and the
         digest. `ship report export --path report` gives the report, also of a run that failed.
+
+        Errors: bad arguments at once; then the failing stage, its tool's last lines and a hint.
         """
+        check_credentials(username, password)
+        check_platforms(platforms)
+        check_severities(severity)
+        if tag:
+            check_tag(tag)
+        if registry:
+            Repository.parse(registry)
+            check_releasable(await self._commit())
         rehearsal = not registry
         log = Logbook()
         told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal)
@@ -248,6 +259,10 @@ class Slipway:
         )
         say("verify", f"{name} passed")
         return output
+
+    async def _commit(self) -> Commit:
+        """Read the commit of the source."""
+        return await read_commit(self.source, self.path, image=self.git_image, sha=self.commit)
 
     async def _check_path(self) -> None:
         """Refuse a folder that is not in the source."""

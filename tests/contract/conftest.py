@@ -1,5 +1,6 @@
 """A small service in a Git repository, and what misbehaves on purpose around it."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -17,12 +18,13 @@ Make = Callable[..., Slipway]
 
 
 def commit(folder: Path) -> str:
-    """Commit everything in a folder; return the hash."""
+    """Commit everything in a folder, always at the same time; return the hash: the same content is the same commit."""
+    when = {"GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z"}
     git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "-C", str(folder)]
     if not (folder / ".git").exists():
         subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
     subprocess.run([*git, "add", "-A"], check=True)
-    subprocess.run([*git, "commit", "-q", "-m", "a commit", "--date", "2026-01-02T03:04:05Z"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "a commit"], check=True, env=os.environ | when)
     return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -1,0 +1,51 @@
+"""Address: a string that becomes an object, as on the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from drydock.api import container_image, host, secret
+from drydock.api.registry import resolves
+from drydock.container import Container
+
+if TYPE_CHECKING:
+    from drydock.api.secret import Secret
+    from drydock.session import Session
+    from drydock.tree import FileRef, Tree
+
+
+@resolves("Query.address")
+def address(_session: Session, _query: None, *, value: str) -> str:
+    return value
+
+
+@resolves("Address.value")
+def value(_session: Session, address: str) -> str:
+    return address
+
+
+@resolves("Address.directory")
+async def directory(  # noqa: PLR0913 - the API's arguments
+    session: Session, address: str, *, exclude: list[str], include: list[str], gitignore: bool, no_cache: bool
+) -> Tree:
+    return await host.directory(
+        session, None, path=address, exclude=exclude, include=include, no_cache=no_cache, gitignore=gitignore
+    )
+
+
+@resolves("Address.file")
+async def file(  # noqa: PLR0913 - the API's arguments
+    session: Session, address: str, *, exclude: list[str], include: list[str], gitignore: bool, no_cache: bool
+) -> FileRef:
+    del exclude, include, gitignore  # one file is meant
+    return await host.file(session, None, path=address, no_cache=no_cache)
+
+
+@resolves("Address.secret")
+async def secret_(session: Session, address: str) -> Secret:
+    return await secret.secret(session, None, uri=address)
+
+
+@resolves("Address.container")
+async def container(session: Session, address: str) -> Container:
+    return await container_image.from_(session, Container(), address=address)

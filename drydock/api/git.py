@@ -1,0 +1,167 @@
+"""Git on a directory that is a repository; the host's git reads it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from drydock.api import directory as dirs
+from drydock.api.changeset import Changeset
+from drydock.api.registry import resolves
+from drydock.edit import Editor
+from drydock.errors import GitError, HostToolError
+from drydock.tree import SCRATCH, Selection, Tree, view
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from drydock.session import Session
+
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A directory with a .git in it."""
+
+    tree: Tree
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A name of a commit in a repository."""
+
+    tree: Tree
+    name: str
+
+
+def git(folder: str, *args: str, index: Path | None = None) -> str:
+    """Run git on a folder without writing to it; return what it says.
+
+    Raises
+    ------
+    GitError
+        It failed; carries its own words.
+    """
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k.startswith("GIT_SSL")}
+    env |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C.UTF-8"}
+    if index:
+        env["GIT_INDEX_FILE"] = str(index)
+    argv = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", folder, *args]
+    try:
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise HostToolError("git", "git") from None
+    if done.returncode:
+        raise GitError(f"git {' '.join(args)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+async def ask(session: Session, tree: Tree, *args: str) -> str:
+    """Run git on a directory; return its output without the last newline."""
+
+    def run() -> str:
+        with view(session.store, tree) as root:
+            return git(root + tree.path, *args)
+
+    return (await session.store.run(run)).removesuffix("\n")
+
+
+@resolves("Directory.asGit")
+async def as_git(session: Session, tree: Tree) -> Repository:
+    await ask(session, tree, "rev-parse", "--git-dir")
+    return Repository(tree)
+
+
+@resolves("GitRepository.head")
+def head(_session: Session, repository: Repository) -> Ref:
+    return Ref(repository.tree, "HEAD")
+
+
+@resolves("GitRepository.ref")
+def ref(_session: Session, repository: Repository, *, name: str) -> Ref:
+    return Ref(repository.tree, name)
+
+
+@resolves("GitRepository.branch")
+def branch(_session: Session, repository: Repository, *, name: str) -> Ref:
+    return Ref(repository.tree, f"refs/heads/{name.removeprefix('refs/heads/')}")
+
+
+@resolves("GitRepository.tag")
+def tag(_session: Session, repository: Repository, *, name: str) -> Ref:
+    return Ref(repository.tree, f"refs/tags/{name.removeprefix('refs/tags/')}")
+
+
+@resolves("GitRepository.commit")
+def commit_ref(_session: Session, repository: Repository, *, id: str) -> Ref:  # noqa: A002 - the API's name
+    return Ref(repository.tree, id)
+
+
+@resolves("GitRepository.branches")
+async def branches(session: Session, repository: Repository, *, patterns: list[str] | None = None) -> list[str]:
+    return await _names(session, repository, "refs/heads", patterns)
+
+
+@resolves("GitRepository.tags")
+async def tags(session: Session, repository: Repository, *, patterns: list[str] | None = None) -> list[str]:
+    return await _names(session, repository, "refs/tags", patterns)
+
+
+async def _names(session: Session, repository: Repository, kind: str, patterns: list[str] | None) -> list[str]:
+    wanted = [f"{kind}/{pattern}" for pattern in patterns or ()] or [kind]
+    said = await ask(session, repository.tree, "for-each-ref", "--format=%(refname:lstrip=2)", *wanted)
+    return said.splitlines()
+
+
+@resolves("GitRef.commit")
+async def commit(session: Session, ref: Ref) -> str:
+    return await ask(session, ref.tree, "rev-parse", "--verify", "--end-of-options", f"{ref.name}^{{commit}}")
+
+
+@resolves("GitRef.ref")
+async def ref_name(session: Session, ref: Ref) -> str:
+    full = await ask(session, ref.tree, "rev-parse", "--symbolic-full-name", "--verify", ref.name)
+    return full or await commit(session, ref)
+
+
+@resolves("GitRef.tree")
+async def tree(session: Session, ref: Ref, *, discard_git_dir: bool, depth: int, include_tags: bool) -> Tree:
+    del depth, include_tags  # the repository is here in full already
+    found = await commit(session, ref)
+    seconds = int(await ask(session, ref.tree, "show", "--no-patch", "--format=%ct", found))
+
+    def change(editor: Editor) -> None:
+        index = session.store.temporary("git") / "index"
+        with view(session.store, ref.tree) as root:
+            folder = root + ref.tree.path
+            git(folder, "read-tree", found, index=index)
+            git(folder, "checkout-index", "--all", "--force", f"--prefix={editor.base}/", index=index)
+            if not discard_git_dir:
+                editor.copy_directory(f"{folder}/.git", "/.git", Selection(), None, None)
+        editor.set_times("/", seconds * SECOND)
+
+    op = ("checkout", ref.tree.key, found, discard_git_dir)
+    return await dirs.changed(session, SCRATCH, op, change, by_content=False)
+
+
+@resolves("GitRepository.uncommitted")
+async def uncommitted(session: Session, repository: Repository) -> Changeset:
+    """Compare the last commit with the working directory, without what .gitignore leaves out."""
+    before = await tree(
+        session, Ref(repository.tree, "HEAD"), discard_git_dir=True, depth=1, include_tags=False
+    )
+    source = repository.tree
+    listed = await ask(session, source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+
+    def change(editor: Editor) -> None:
+        with view(session.store, source) as root:
+            for path in sorted(filter(None, listed.split("\0"))):
+                real = os.path.join(root + source.path, path)
+                if os.path.lexists(real):
+                    editor.copy_file(real, path, None, None)
+
+    after = await dirs.changed(session, SCRATCH, ("working-directory", source.key), change)
+    return Changeset(before, after)

@@ -1,0 +1,205 @@
+"""The commands of the README, as a newcomer types them: in a fresh clone, with an empty HOME."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from launch import engine as launcher
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DIGEST = re.compile(r"localhost:5000/harbour@sha256:[0-9a-f]{64}")
+PASSWORD = "correct-horse-battery-staple"
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not launcher.can_embed(), reason="the embedded engine needs root on Debian"),
+]
+
+
+class Clone:
+    """A clone of the project as it stands, and what a newcomer's shell has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "slipway"
+        self.cache = folder / "cache"
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.folder / name, follow_symlinks=False)
+        self.git("init", "-q", "-b", "main")
+        self.commit("as it stands")
+
+    def git(self, *argv: str) -> None:
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.com"]
+        subprocess.run(["git", *identity, *argv], cwd=self.folder, check=True)
+
+    def commit(self, message: str) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", message)
+
+    def variables(self, **extra: str) -> dict[str, str]:
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("DAGGER_", "SLIPWAY_", "VIRTUAL"))
+        }
+        return kept | {"SLIPWAY_ENGINE": "embedded", "SLIPWAY_CACHE": str(self.cache)} | extra
+
+    def ship(self, *argv: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["./ship", *argv],
+            cwd=self.folder,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=self.variables(**extra),
+            stdin=subprocess.DEVNULL,
+            timeout=1200,
+        )
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clone]:
+    """A fresh clone with an empty cache; the first test that ships fills it."""
+    folder = tmp_path_factory.mktemp("clone")
+    yield Clone(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_newcomer_ships(clone: Clone, tmp_path: Path):
+    done = clone.ship(HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert DIGEST.search(done.stdout.splitlines()[-1]), done.stdout
+    assert "using the embedded engine" in done.stderr
+    assert "NOT scanned" in done.stdout
+    for stage in ("verify", "build", "publish", "deploy", "smoke"):
+        assert re.search(rf"{stage} +✔ passed", done.stdout), done.stdout
+
+
+def test_the_same_commit_has_the_same_digest_and_is_not_verified_again(clone: Clone):
+    first = clone.ship()
+    second = clone.ship()
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert first.stdout.splitlines()[-1] == second.stdout.splitlines()[-1]
+
+
+def test_a_report_can_be_had_of_a_run_that_failed(clone: Clone, tmp_path: Path):
+    route = clone.folder / "app" / "src" / "app.ts"
+    before = route.read_text()
+    route.write_text(before + "\nconst unused: number = 'text';\n")
+    clone.commit("break it")
+    try:
+        done = clone.ship()
+        assert done.returncode != 0
+        assert "verify" in done.stderr
+        assert "app.ts" in done.stderr
+        assert "try:" in done.stderr
+        reported = clone.ship("report", "--output", str(tmp_path / "report"))
+        assert reported.returncode == 0, reported.stderr
+        told = json.loads((tmp_path / "report" / "report.json").read_text())
+        assert told["result"] == "failed"
+        assert "app.ts" in (tmp_path / "report" / "report.md").read_text()
+    finally:
+        route.write_text(before)
+        clone.commit("mend it")
+
+
+@pytest.mark.parametrize(
+    ("argv", "names"),
+    [
+        (["--registry", "ghcr.io/org/app:1"], "'ghcr.io/org/app:1' is not a repository address"),
+        (["--registri", "ghcr.io/org/app"], "registri"),
+        (["--platforms", "windows/amd64"], "windows/amd64"),
+        (["--severity", "AWFUL"], "AWFUL"),
+        (["--password", "env:NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_published(clone: Clone, argv: list[str], names: str):
+    done = clone.ship(*argv)
+    assert done.returncode != 0
+    assert names in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not DIGEST.search(done.stdout)
+
+
+def test_an_unknown_engine_is_named(clone: Clone):
+    done = clone.ship(SLIPWAY_ENGINE="docker-swarm")
+    assert done.returncode == 1
+    assert "SLIPWAY_ENGINE='docker-swarm' is unknown" in done.stderr
+
+
+def test_help_reads_like_documentation(clone: Clone):
+    done = clone.ship("--help")
+    assert done.returncode == 0
+    for expected in ("Run the whole chain", "--registry", "Where to publish", "--severity"):
+        assert expected in done.stdout
+
+
+def test_a_password_appears_nowhere(clone: Clone, tmp_path: Path):
+    argv = ["--registry", "127.0.0.1:9/app", "--username", "captain", "--password", "env:SECRET_TOKEN"]
+    done = clone.ship(*argv, "report", "--output", str(tmp_path / "report"), SECRET_TOKEN=PASSWORD)
+    told = done.stdout + done.stderr
+    assert (tmp_path / "report" / "report.md").exists(), told
+    assert PASSWORD not in told
+    found = subprocess.run(
+        ["grep", "-rlaF", PASSWORD, str(tmp_path), str(clone.cache)], check=False, capture_output=True, text=True
+    )
+    assert found.stdout == ""
+
+
+def test_a_run_killed_halfway_is_repaired_by_the_next(clone: Clone):
+    (clone.folder / "app" / "src" / "killed.ts").write_text("export const killed = true;\n")
+    clone.commit("a change, so that there is work to kill")
+    process = subprocess.Popen(
+        ["./ship"],
+        cwd=clone.folder,
+        env=clone.variables(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if "passed" in line:
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not mounted(clone.cache)
+    done = clone.ship()
+    assert done.returncode == 0, done.stderr
+    assert DIGEST.search(done.stdout)
+
+
+def test_two_runs_at_once_do_not_harm_each_other(clone: Clone):
+    runs = [
+        subprocess.Popen(
+            ["./ship"],
+            cwd=clone.folder,
+            env=clone.variables(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    ends = [run.communicate(timeout=1200) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], ends
+    assert ends[0][0].splitlines()[-1] == ends[1][0].splitlines()[-1]
+
+
+def mounted(folder: Path) -> list[str]:
+    """Return what is mounted below a folder."""
+    return [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
