@@ -3,15 +3,15 @@
 Two processes: the outer one makes the namespaces and waits; the inner one is process 1 in there, mounts, starts the
 command and reaps. Both die with their parent, so nothing survives an engine that is killed.
 
-The specification (JSON, `Spec` in sandbox.py) is read from the file descriptor given as the first argument, since it may
+The specification (marshalled, made by `prepare` in sandbox.py) is read from the file descriptor given as the first argument, since it may
 hold secrets; what went wrong before the command started is written to the second as one line of text.
 """
 
 from __future__ import annotations
 
-import json
+import _signal as signal  # the public module imports enum, and json imports re: together as slow as all the rest
+import marshal
 import os
-import signal
 import stat
 import sys
 
@@ -37,7 +37,7 @@ def main() -> None:
     spec_fd, report_fd = int(sys.argv[1]), int(sys.argv[2])
     die_with_parent(int(sys.argv[3]))
     with os.fdopen(spec_fd, "rb") as handle:
-        spec: dict[str, Any] = json.load(handle)
+        spec: dict[str, Any] = marshal.loads(handle.read())  # noqa: S302 - the engine wrote it
     with open(LAST_CAPABILITY_FILE, encoding="utf-8") as handle:
         spec["last_capability"] = int(handle.read())
     try:

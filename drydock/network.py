@@ -35,6 +35,7 @@ GATEWAY = str(SUBNET[2])
 NAME_SERVER = str(SUBNET[3])
 FIRST = 16
 MTU = 65520
+SPARE = 2
 
 
 @dataclass
@@ -106,6 +107,8 @@ class Network:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _numbers: set[int] = field(default_factory=set)
     _last: int = FIRST
+    _spare: list[asyncio.Future[Namespace]] = field(default_factory=list)
+    _closing: bool = False
     _inside: ThreadPoolExecutor | None = None
 
     async def has_way_out(self) -> bool:
@@ -150,7 +153,13 @@ class Network:
         return await asyncio.get_running_loop().run_in_executor(self._inside, work, *args)
 
     async def join(self) -> Namespace:
-        """Return a new namespace on the switch. The caller closes it with `leave`."""
+        """Return a new namespace on the switch, made ahead where possible. The caller closes it with `leave`."""
+        ready = self._spare.pop(0) if self._spare else None
+        while len(self._spare) < SPARE and not self._closing:
+            self._spare.append(asyncio.ensure_future(self._new()))
+        return await (ready or self._new())
+
+    async def _new(self) -> Namespace:
         switch = await self.switch()
         number = self._free_number()
         address, port = str(SUBNET[number]), f"port{number}"
@@ -185,6 +194,10 @@ class Network:
 
     async def close(self) -> None:
         """Take the network down."""
+        self._closing = True
+        for made in await asyncio.gather(*self._spare, return_exceptions=True):
+            if isinstance(made, Namespace):
+                made.close()
         if self._slirp and self._slirp.returncode is None:
             self._slirp.kill()
             await self._slirp.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import marshal
 import os
 import shutil
 import sys
@@ -125,7 +125,7 @@ class Sandbox:
     async def start(self, *, output: int = asyncio.subprocess.PIPE) -> tuple[asyncio.subprocess.Process, int]:
         """Start the process; returns it and a descriptor that tells, at its end, why it could not start."""
         spec_fd = os.memfd_create("spec")
-        os.write(spec_fd, json.dumps(self.spec).encode("utf-8", "surrogateescape"))
+        os.write(spec_fd, marshal.dumps(self.spec))
         os.lseek(spec_fd, 0, os.SEEK_SET)
         report, report_in = os.pipe()
         stdin = asyncio.subprocess.PIPE if self.process.stdin else asyncio.subprocess.DEVNULL
@@ -166,7 +166,7 @@ def prepare(store: Store, root: Tree, process: Process) -> Sandbox:
     env.setdefault("PATH", DEFAULT_PATH)
     env.setdefault("HOME", user.home)
     sandbox.spec = {
-        "args": process.args,
+        "args": list(process.args),
         "env": env,
         "uid": user.uid,
         "gid": user.gid,

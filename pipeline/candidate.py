@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import textwrap
 from typing import Annotated
 
 import dagger
@@ -22,6 +23,7 @@ GATE = ("CRITICAL", "HIGH")
 # Trivy's database is made anew every six hours; older than this, it is no ground for a verdict.
 DATABASE_MAX_AGE = datetime.timedelta(days=3)
 RESULTS = "/results"
+REASON_WIDTH = 240
 
 
 @object_type
@@ -113,7 +115,7 @@ class Candidate:
                     f"scan: unavailable: {verdict.reason}",
                     hint="give --scanner, or make the scanner's image and database reachable; only a rehearsal goes on",
                 )
-            say("scan", f"UNAVAILABLE, this image was NOT scanned: {verdict.reason}")
+            say("scan", f"UNAVAILABLE: this image was NOT scanned: {verdict.reason}")
         for warning in verdict.warnings:
             say("scan", f"warning: {warning}")
         content = await content_of(self.platforms, dag.container().from_(self.images.node))
@@ -159,9 +161,9 @@ class Candidate:
             trouble = (await updated.stderr()).strip().splitlines()[-1:] if failed else []
             version, made = trivy.parse_version(await run(updated, trivy.version_argv(), what="scan"))
         except dagger.QueryError as error:
-            raise ScannerUnavailableError(
-                f"the scanner {self.images.trivy} cannot be had: {_first_line(error)}"
-            ) from error
+            what = "the given scanner" if own else self.images.trivy.partition("@")[0]
+            reason = textwrap.shorten(_first_line(error), REASON_WIDTH, placeholder=" …")
+            raise ScannerUnavailableError(f"{what} cannot be had: {reason}") from error
         if made is None:
             raise ScannerUnavailableError(
                 f"there is no vulnerability database: {' '.join(trouble) or 'none in the cache'}"

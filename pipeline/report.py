@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from pipeline.verdict import Verdict
 
 PASSED, FAILED, SKIPPED, UNAVAILABLE = "passed", "failed", "not run", "unavailable"
+# So that a row of the table fits into a terminal of 100 columns; the whole stands in the report.
+DETAIL_WIDTH = 64
 MARKS = {PASSED: "✔", FAILED: "✘", SKIPPED: "·", UNAVAILABLE: "!"}
 
 
@@ -47,12 +50,13 @@ class Run:
 
 
 def table(stages: Sequence[Stage]) -> str:
-    """Return the stages as aligned columns: stage, result, seconds, detail."""
-    lines = [f"  {'stage':<9} {'result':<12} {'seconds':>7}  detail"]
+    """Return the stages as aligned columns: stage, result, seconds, what came out in short."""
+    lines = [f"  {'stage':<9} {'result':<13} {'seconds':>7}  detail"]
     for stage in stages:
         seconds = f"{stage.seconds:.1f}" if stage.result != SKIPPED else ""
         result = f"{MARKS[stage.result]} {stage.result}"
-        lines.append(f"  {stage.name:<9} {result:<12} {seconds:>7}  {stage.detail}".rstrip())
+        detail = textwrap.shorten(stage.detail, DETAIL_WIDTH, placeholder=" …")
+        lines.append(f"  {stage.name:<9} {result:<13} {seconds:>7}  {detail}".rstrip())
     return "\n".join(lines)
 
 
@@ -71,7 +75,7 @@ def summary(run: Run) -> str:
         parts.append(run.error)
     parts.append(headline(run))
     if run.verdict and run.verdict.status.value == UNAVAILABLE:
-        parts.append("the image was NOT scanned: this run proves nothing about its vulnerabilities")
+        parts.append(f"the image was NOT scanned: {run.verdict.reason}")
     if run.reference:
         parts.append(run.reference)
     return "\n\n".join(parts[:-1]) + "\n" + parts[-1] + "\n"

@@ -9,7 +9,7 @@ from dagger import Doc, dag
 
 from pipeline.console import say
 from pipeline.errors import SlipwayError, causes
-from pipeline.report import FAILED, PASSED, Run, Stage, summary, to_json, to_markdown
+from pipeline.report import FAILED, PASSED, SKIPPED, Run, Stage, summary, to_json, to_markdown
 from pipeline.schema import field, function, object_type
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ class Logbook:
         self.error = ""
 
     async def stage(self, name: str, work: Awaitable[T]) -> T:
-        """Await one stage.
+        """Await one stage. Work that neither passed nor failed notes its own result.
 
         Raises:
             StageStoppedError: if it fails, after what it said was noted.
@@ -49,8 +49,10 @@ class Logbook:
             stage.detail = self.error.partition("\n")[0].removeprefix(f"{name}: ")
             say(name, f"failed after {stage.seconds:.1f} s")
             raise StageStoppedError(self.error) from error
-        stage.result, stage.seconds = PASSED, time.monotonic() - began
-        say(name, f"passed in {stage.seconds:.1f} s")
+        stage.seconds = time.monotonic() - began
+        if stage.result == SKIPPED:
+            stage.result = PASSED
+        say(name, f"{stage.result} in {stage.seconds:.1f} s")
         return done
 
 

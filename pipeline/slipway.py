@@ -232,13 +232,11 @@ class Slipway:
             async def scan() -> Cleared:
                 nonlocal evidence
                 told.verdict, evidence = await candidate.examine(ignore or await self._ignores(), scanner, severity)
+                if told.verdict.status == Status.UNAVAILABLE and rehearsal:
+                    log.stages["scan"].result, log.stages["scan"].detail = UNAVAILABLE, told.verdict.reason
                 return await candidate.clear(told.verdict, evidence, rehearsal=rehearsal)
 
             cleared = await log.stage("scan", scan())
-            verdict = cleared.verdict
-            if verdict.status == Status.UNAVAILABLE:
-                log.stages["scan"].result, log.stages["scan"].detail = UNAVAILABLE, verdict.reason
-
             release = await log.stage("publish", cleared.publish(registry, username, password, tag, registry_service))
             told.reference = release.reference
             deployment = await log.stage("deploy", release.deploy())
