@@ -47,7 +47,7 @@ def make(dag: dagger.Client, repository: Path) -> Make:
         commit(repository)
         if dirty:
             (repository / dirty).write_text("not in any commit")
-        source = dag.host().directory(str(repository))
+        source = dag.host().directory(str(repository), no_cache=True)
         return Slipway(source=source, **({"path": "service"} | arguments))
 
     return build
