@@ -85,6 +85,13 @@ def can_embed() -> bool:
     return platform.system() == "Linux" and os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
+def why_not(name: str, variables: Mapping[str, str]) -> str:
+    """Return why an engine (`dagger` or `embedded`) cannot be had, or nothing."""
+    if name == "embedded":
+        return "" if can_embed() else "the embedded engine needs root on Debian or Ubuntu"
+    return _unreachable(shutil.which("dagger"), variables)
+
+
 def with_summary(arguments: Sequence[str]) -> list[str]:
     """Return the arguments of `ship`, ending in a function that prints: the summary, unless another is named."""
     if any(argument in SHIPMENT_FUNCTIONS or argument in {"--help", "-h"} for argument in arguments):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -18,19 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 ENGINES = ("embedded", "dagger")
 
 
-def why_not(engine: str) -> str:
-    """Return why an engine cannot be had here, or nothing."""
-    if engine == "embedded":
-        return "" if launcher.can_embed() else "the embedded engine needs root on Debian"
-    cli = shutil.which("dagger")
-    return launcher._unreachable(cli, os.environ)  # noqa: SLF001 - the launcher's own question
-
-
 @pytest.fixture(scope="session", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Iterator[str]:
     """Open a session on one engine; its name is the value."""
     name = str(request.param)
-    if reason := why_not(name):
+    if reason := launcher.why_not(name, os.environ):
         pytest.skip(reason)
     with session(name) as variables:
         before = {key: os.environ.get(key) for key in variables}

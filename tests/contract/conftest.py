@@ -24,7 +24,8 @@ def commit(folder: Path) -> str:
     if not (folder / ".git").exists():
         subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
     subprocess.run([*git, "add", "-A"], check=True)
-    subprocess.run([*git, "commit", "-q", "-m", "a commit"], check=True, env=os.environ | when)
+    if subprocess.run([*git, "diff", "--cached", "--quiet"], check=False).returncode:
+        subprocess.run([*git, "commit", "-q", "-m", "a commit"], check=True, env=os.environ | when)
     return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
 
 

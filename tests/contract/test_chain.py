@@ -7,6 +7,7 @@ from pathlib import Path
 import dagger
 import pytest
 
+from pipeline.content import content_of
 from pipeline.errors import (
     GateClosedError,
     InvalidInputError,
@@ -133,6 +134,20 @@ async def test_the_image_says_where_it_comes_from(make: Make):
     assert labels["org.opencontainers.image.revision"] == candidate.commit.sha
     assert labels["org.opencontainers.image.created"] == candidate.commit.created
     assert labels["org.opencontainers.image.title"] == "tiny"
+
+
+async def test_two_builds_of_one_commit_hold_the_same_layers(make: Make, repository: Path):
+    # An ignored file that npm reads: all is installed and built anew, and nothing of it enters the image.
+    npmrc = repository / "service" / ".npmrc"
+    layers = []
+    for comment in ("# once", "# again"):
+        slipway = make({"service/.gitignore": ".npmrc\n"})
+        npmrc.write_text(comment)
+        candidate = await (await slipway.verify()).build()
+        assert not candidate.commit.dirty
+        node = dagger.dag.container().from_(candidate.images.node)
+        layers.append((await content_of([candidate.container], node)).layers)
+    assert layers[0] == layers[1]
 
 
 async def test_the_gate_closes_on_a_high_finding(make: Make, scanner: Scanner):
