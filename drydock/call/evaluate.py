@@ -35,4 +35,9 @@ async def run(chain: Chain, module: Module) -> Any:  # noqa: ANN401 - whatever t
 async def _call(step: Step, parent: Any, module: Module) -> Any:  # noqa: ANN401
     result = step.function.apply(parent, await arguments_of(step, module))
     # The SDK's lazy objects can be awaited, too, which would evaluate them: only coroutines are awaited here.
-    return await result if inspect.iscoroutine(result) else result
+    if inspect.iscoroutine(result):
+        result = await result
+    if inspect.iscoroutine(result):
+        result.close()
+        raise TypeError(f"{step.function.name}: returned a coroutine that was never awaited; an await is missing in it")
+    return result

@@ -45,6 +45,11 @@ async def test_a_function_that_raises_keeps_its_own_error(harbour: Module):
     assert failures.exit_code(caught.value) == 1
 
 
+async def test_a_forgotten_await_is_an_error(harbour: Module):
+    with pytest.raises(TypeError, match="forgotten: returned a coroutine that was never awaited"):
+        await result(harbour, "forgotten")
+
+
 async def test_nothing_can_be_called_on_a_missing_value(harbour: Module):
     with pytest.raises(UsageError, match="manifest returned nothing"):
         await result(harbour, "ship --name x manifest entries")

@@ -126,3 +126,8 @@ class Harbour:
     async def tides(self) -> None:
         """See that there is water."""
         raise RuntimeError("low tide")
+
+    @function
+    async def forgotten(self) -> str:
+        """Return a coroutine by mistake."""
+        return self.lights()  # type: ignore[return-value]

@@ -1,0 +1,89 @@
+import pytest
+
+from pipeline.candidate import check_severities
+from pipeline.commit import Commit, check_releasable, parse_sha, without_credentials
+from pipeline.errors import InvalidInputError, StageFailedError, joined, tail
+from pipeline.toolchain import labels, parse_manifest
+from pipeline.verified import check_platforms
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://github.com/org/app.git", "https://github.com/org/app"),
+        ("https://user:token@github.com/org/app.git", "https://github.com/org/app"),
+        ("https://token@git.example.com:8443/app", "https://git.example.com:8443/app"),
+        ("git@github.com:org/app.git", "https://github.com/org/app"),
+        ("ssh://git@github.com/org/app.git", "https://github.com/org/app"),
+        ("/srv/git/app", ""),
+        ("", ""),
+    ],
+)
+def test_an_images_source_label_never_holds_a_credential(url: str, shown: str):
+    assert without_credentials(url) == shown
+
+
+def test_labels_leave_out_what_is_unknown():
+    told = labels(Commit(sha="unversioned"), "app")
+    assert set(told) == {"org.opencontainers.image.title", "org.opencontainers.image.revision"}
+
+
+@pytest.mark.parametrize("sha", ["", "main", "abc123", "A" * 40, "a" * 40 + "\n"])
+def test_only_a_full_hash_is_a_commit(sha: str):
+    with pytest.raises(InvalidInputError):
+        parse_sha(sha)
+
+
+def test_only_a_clean_commit_is_releasable():
+    check_releasable(Commit(sha="a" * 40))
+    for commit in (Commit(sha="a" * 40, dirty=True), Commit(sha="unversioned", dirty=True)):
+        with pytest.raises(InvalidInputError, match="may only be rehearsed"):
+            check_releasable(commit)
+
+
+def test_a_dirty_trees_tag_says_so():
+    assert Commit(sha="a" * 40).tag == "a" * 12
+    assert Commit(sha="a" * 40, dirty=True).tag == "a" * 12 + "-dirty"
+
+
+def test_the_name_of_a_scoped_package_is_its_last_part():
+    assert parse_manifest('{"name": "@org/app", "scripts": {"lint": "x"}}', ["lint"]) == "app"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '"text"'])
+def test_a_manifest_that_is_no_object_is_refused(text: str):
+    with pytest.raises(InvalidInputError, match=r"package\.json"):
+        parse_manifest(text, [])
+
+
+def test_every_missing_script_is_named():
+    with pytest.raises(InvalidInputError, match="'lint', 'build'"):
+        parse_manifest('{"scripts": {"test": "x"}}', ["lint", "test", "build"])
+
+
+@pytest.mark.parametrize("platforms", [["windows/amd64"], ["linux"], ["linux/"], ["linux/amd64", "linux/amd64"]])
+def test_a_platform_of_another_form_is_refused(platforms: list[str]):
+    with pytest.raises(InvalidInputError):
+        check_platforms(platforms)
+
+
+def test_platforms_are_kept_in_their_order():
+    assert check_platforms(["linux/arm64", "linux/amd64"]) == ["linux/arm64", "linux/amd64"]
+    assert check_platforms(None) == [""]
+
+
+def test_a_severity_that_trivy_does_not_know_is_refused():
+    assert check_severities(None) == ["CRITICAL", "HIGH"]
+    with pytest.raises(InvalidInputError, match="AWFUL"):
+        check_severities(["HIGH", "AWFUL"])
+
+
+def test_several_failures_are_all_shown():
+    shown = str(joined([StageFailedError("lint: no", output="a"), StageFailedError("test: no", output="b")]))
+    assert shown.startswith("2 failures: lint, test")
+    assert "    a" in shown
+    assert "    b" in shown
+
+
+def test_of_a_long_output_the_last_lines_are_kept():
+    assert tail("\n".join(map(str, range(100))), 3) == "97\n98\n99"
