@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from launch import engine as launcher
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DIGEST = re.compile(r"localhost:5000/harbour@sha256:[0-9a-f]{64}")
-PASSWORD = "correct-horse-battery-staple"
+PASSWORD = uuid.uuid4().hex
 
 pytestmark = pytest.mark.e2e
 

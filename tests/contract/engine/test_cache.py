@@ -71,17 +71,10 @@ async def test_an_instance_never_changes(debian: dagger.Container):
     assert not await before.exists("/new")
 
 
-async def test_a_change_beside_the_chosen_files_changes_nothing(
-    dag: dagger.Client, debian: dagger.Container, fresh: str
-):
+@pytest.mark.drydock
+async def test_a_change_beside_the_chosen_files_changes_nothing(dag: dagger.Client, debian: dagger.Container, fresh: str):
     def run(readme: str) -> dagger.Container:
-        source = dag.directory().with_new_file("src/main", fresh).with_new_file("README", readme)
-        return debian.with_directory("/src", source, include=["src/**"]).with_exec(UUID)
-
-    # Both engines may key the copy by what was asked; the filtered directory is what they must key by content.
-    def filtered(readme: str) -> dagger.Container:
         source = dag.directory().with_new_file("src/main", fresh).with_new_file("README", readme)
         return debian.with_directory("/src", source.filter(include=["src/**"])).with_exec(UUID)
 
-    assert await run("a").stdout() == await run("a").stdout()
-    assert await filtered("a").stdout() == await filtered("b").stdout()
+    assert await run("a").stdout() == await run("b").stdout()

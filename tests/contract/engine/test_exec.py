@@ -40,8 +40,10 @@ async def test_a_command_killed_by_a_signal_fails_whatever_is_expected(debian: d
 
 
 async def test_a_command_that_is_not_there_is_named(debian: dagger.Container):
-    with pytest.raises(dagger.QueryError, match="no-such-command"):
+    with pytest.raises(dagger.ExecError) as caught:
         await debian.with_exec(["no-such-command"]).sync()
+    assert caught.value.exit_code == 1
+    assert "no-such-command" in caught.value.stderr
 
 
 async def test_without_any_command_the_output_is_an_error(debian: dagger.Container):

@@ -1,0 +1,49 @@
+"""Directories that are Git repositories."""
+
+import subprocess
+from pathlib import Path
+
+import dagger
+import pytest
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-C", str(tmp_path)]
+    (tmp_path / "file").write_text("one\n")
+    (tmp_path / ".gitignore").write_text("ignored\n")
+    subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "first"], check=True)
+    subprocess.run([*git, "tag", "v1"], check=True)
+    return tmp_path
+
+
+async def test_head_is_the_last_commit(dag: dagger.Client, repository: Path):
+    expected = subprocess.run(["git", "-C", str(repository), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    head = dag.host().directory(str(repository)).as_git().head()
+    assert await head.commit() == expected.stdout.strip()
+    assert await head.ref() == "refs/heads/main"
+
+
+async def test_a_tree_is_what_was_committed(dag: dagger.Client, repository: Path):
+    (repository / "file").write_text("changed\n")
+    git = dag.host().directory(str(repository)).as_git()
+    assert await git.tag("v1").tree(discard_git_dir=True).file("file").contents() == "one\n"
+    assert await git.tags() == ["v1"]
+    assert await git.branches() == ["main"]
+
+
+async def test_uncommitted_changes_are_seen_and_ignored_files_are_not(dag: dagger.Client, repository: Path):
+    assert await dag.host().directory(str(repository), no_cache=True).as_git().uncommitted().is_empty()
+    (repository / "file").write_text("changed\n")
+    (repository / "new").write_text("new\n")
+    (repository / "ignored").write_text("ignored\n")
+    changes = dag.host().directory(str(repository), no_cache=True).as_git().uncommitted()
+    assert await changes.modified_paths() == ["file"]
+    assert await changes.added_paths() == ["new"]
+
+
+async def test_a_directory_without_git_is_an_error(dag: dagger.Client):
+    with pytest.raises(dagger.QueryError):
+        await dag.directory().with_new_file("f", "x").as_git().head().commit()

@@ -1,0 +1,151 @@
+"""Images: published, pulled back by digest, packed."""
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import dagger
+import pytest
+
+REGISTRY = "registry:2"
+
+
+@pytest.fixture
+def registry(dag: dagger.Client, fresh: str) -> dagger.Service:
+    ctr = dag.container().from_(REGISTRY).with_env_variable("RUN", fresh).with_exposed_port(5000)
+    return ctr.as_service(use_entrypoint=True)
+
+
+def app(debian: dagger.Container, fresh: str) -> dagger.Container:
+    return (
+        debian.with_new_file("/app/run", fresh, owner="1001:1001")
+        .with_entrypoint(["cat", "/app/run"])
+        .with_user("1001:1001")
+        .with_label("org.example.commit", fresh)
+    )
+
+
+async def test_what_is_published_comes_back_by_digest(
+    dag: dagger.Client, debian: dagger.Container, registry: dagger.Service, fresh: str
+):
+    reference = await app(debian, fresh).publish("localhost:5000/app:v1", registry_service=registry)
+    address, _, digest = reference.partition("@")
+    assert address == "localhost:5000/app:v1"
+    assert digest.startswith("sha256:")
+    back = dag.container().from_(f"localhost:5000/app@{digest}", registry_service=registry)
+    assert await back.with_exec([], use_entrypoint=True).stdout() == fresh
+    assert await back.user() == "1001:1001"
+    assert await back.label("org.example.commit") == fresh
+    assert (await back.image_ref()).endswith(digest)
+
+
+async def test_publishing_again_gives_the_same_digest(debian: dagger.Container, registry: dagger.Service, fresh: str):
+    image = app(debian, fresh)
+    first = await image.publish("localhost:5000/app:v1", registry_service=registry)
+    second = await image.publish("localhost:5000/app:v2", registry_service=registry)
+    assert first.partition("@")[2] == second.partition("@")[2]
+
+
+async def test_an_image_that_is_not_there_is_named(dag: dagger.Client, registry: dagger.Service):
+    with pytest.raises(dagger.QueryError, match="nowhere"):
+        await dag.container().from_("localhost:5000/nowhere:v1", registry_service=registry).sync()
+
+
+async def test_a_malformed_reference_is_refused(dag: dagger.Client):
+    with pytest.raises(dagger.QueryError, match="Not A Reference"):
+        await dag.container().from_("Not A Reference").sync()
+
+
+async def test_wrong_credentials_are_refused_and_right_ones_work(
+    dag: dagger.Client, debian: dagger.Container, fresh: str
+):
+    # user:right, as `htpasswd -B` writes it
+    line = "user:$2b$05$3ritcXebSCkd0.5XrsQn7uO2SADHYgXmc1.KJbG6QSU9jDpXO0hE6"
+    guarded = (
+        dag.container()
+        .from_(REGISTRY)
+        .with_env_variable("RUN", fresh)
+        .with_new_file("/auth/htpasswd", line + "\n")
+        .with_env_variable("REGISTRY_AUTH", "htpasswd")
+        .with_env_variable("REGISTRY_AUTH_HTPASSWD_REALM", "realm")
+        .with_env_variable("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd")
+        .with_exposed_port(5000)
+        .as_service(use_entrypoint=True)
+    )
+    image = app(debian, fresh)
+    wrong = image.with_registry_auth("localhost:5000", "user", dag.set_secret("p", "wr0ng-password"))
+    with pytest.raises(dagger.QueryError, match="(?i)unauthorized|authentication|401") as caught:
+        await wrong.publish("localhost:5000/app:v1", registry_service=guarded)
+    assert "wr0ng-password" not in str(caught.value)
+    right = image.with_registry_auth("localhost:5000", "user", dag.set_secret("p", "right"))
+    assert "@sha256:" in await right.publish("localhost:5000/app:v1", registry_service=guarded)
+
+
+async def test_a_tarball_is_an_oci_layout_that_can_be_imported(
+    dag: dagger.Client, debian: dagger.Container, fresh: str, tmp_path: Path
+):
+    image = app(debian, fresh)
+    await image.as_tarball().export(str(tmp_path / "image.tar"))
+    with tarfile.open(tmp_path / "image.tar") as tar:
+        index = json.load(tar.extractfile("index.json"))  # type: ignore[arg-type]
+        manifest_name = index["manifests"][0]["digest"].replace("sha256:", "blobs/sha256/")
+        manifest = json.load(tar.extractfile(manifest_name))  # type: ignore[arg-type]
+        config = json.load(tar.extractfile(manifest["config"]["digest"].replace("sha256:", "blobs/sha256/")))  # type: ignore[arg-type]
+    assert config["config"]["User"] == "1001:1001"
+    assert len(config["rootfs"]["diff_ids"]) == len(manifest["layers"])
+    back = dag.container().import_(image.as_tarball())
+    assert await back.file("/app/run").contents() == fresh
+
+
+async def test_a_removed_file_is_gone_from_the_image(
+    dag: dagger.Client, debian: dagger.Container, registry: dagger.Service, fresh: str
+):
+    image = debian.with_new_file(f"/{fresh}/a", "a").with_new_file(f"/{fresh}/b", "b").without_file(f"/{fresh}/a")
+    reference = await image.publish("localhost:5000/app:v1", registry_service=registry)
+    back = dag.container().from_(reference.replace(":v1@", "@"), registry_service=registry)
+    assert await back.directory(f"/{fresh}").entries() == ["b"]
+
+
+@pytest.mark.drydock
+def test_the_same_image_has_the_same_digest_from_a_cold_cache(run_script: Callable[..., object], tmp_path: Path):
+    lines = """
+base = dag.container().with_new_file("/etc/passwd", "root:x:0:0::/:/bin/sh")
+files = dag.directory().with_new_file("b", "b").with_new_file("sub/a", "a").with_timestamps(1700000000)
+image = base.with_directory("/app", files, owner="1001:1001").without_file("/app/b").with_symlink("sub/a", "/app/l")
+image = image.with_label("org.opencontainers.image.created", "2026-01-02T03:04:05Z").with_user("1001:1001")
+print(await image.as_tarball().digest(exclude_metadata=True))
+"""
+    digests = {run_script(lines, tmp_path / name).stdout for name in ("one", "two")}  # type: ignore[attr-defined]
+    assert len(digests) == 1
+    assert next(iter(digests)).startswith("sha256:")
+
+
+@pytest.mark.drydock
+async def test_a_made_base_image_never_goes_by_the_digest_that_was_asked_for(dag: dagger.Client):
+    asked = "sha256:" + "ab" * 32
+    assert asked not in await dag.container().from_(f"debian:trixie-slim@{asked}").image_ref()
+
+
+@pytest.mark.drydock
+def test_files_newer_than_the_image_are_written_with_its_time(run_script: Callable[..., object]):
+    lines = """
+import json, tarfile, tempfile, gzip, io
+image = dag.container().from_("debian:trixie-slim").with_exec(["sh", "-c", "echo now > /now"])
+image = image.with_label("org.opencontainers.image.created", "2020-01-02T03:04:05Z")
+path = tempfile.mkdtemp() + "/image.tar"
+await image.as_tarball().export(path)
+tar = tarfile.open(path)
+blob = lambda d: tar.extractfile(d.replace("sha256:", "blobs/sha256/")).read()
+manifest = json.loads(blob(json.load(tar.extractfile("index.json"))["manifests"][0]["digest"]))
+layer = tarfile.open(fileobj=io.BytesIO(gzip.decompress(blob(manifest["layers"][-1]["digest"]))))
+print([(m.name, int(m.mtime)) for m in layer])
+"""
+    done = run_script(lines, cache=_ordinary())
+    assert done.stdout == "[('now', 1577934245)]\n", done.stderr  # type: ignore[attr-defined]
+
+
+def _ordinary() -> Path:
+    from drydock.store import cache_folder
+
+    return cache_folder()

@@ -1,0 +1,95 @@
+"""Services: started when needed, ready before use, gone afterwards."""
+
+import anyio
+import dagger
+import pytest
+
+GET = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).read().decode(), end='')"
+
+
+def server(python: dagger.Container, text: str, port: int = 8000) -> dagger.Service:
+    return (
+        python.with_workdir("/srv")
+        .with_new_file("index.html", text)
+        .with_exposed_port(port)
+        .as_service(args=["sh", "-c", f"sleep 0.5; exec python3 -m http.server {port}"])
+    )
+
+
+async def test_a_service_is_ready_before_the_command_that_needs_it(python: dagger.Container, fresh: str):
+    ctr = python.with_service_binding("www", server(python, fresh))
+    assert await ctr.with_exec(["python3", "-c", GET, "http://www:8000/"]).stdout() == fresh
+
+
+async def test_two_services_may_use_the_same_port(python: dagger.Container, fresh: str):
+    ctr = python.with_service_binding("one", server(python, f"{fresh}1")).with_service_binding(
+        "two", server(python, f"{fresh}2")
+    )
+    both = f"{GET.replace('sys.argv[1]', 'sys.argv[1]')}; print(urllib.request.urlopen(sys.argv[2]).read().decode(), end='')"
+    said = await ctr.with_exec(["python3", "-c", both, "http://one:8000/", "http://two:8000/"]).stdout()
+    assert said == f"{fresh}1{fresh}2"
+
+
+async def test_the_same_definition_is_the_same_running_instance(python: dagger.Container, fresh: str):
+    counting = (
+        python.with_env_variable("RUN", fresh)
+        .with_workdir("/srv")
+        .with_exposed_port(8000)
+        .as_service(args=["sh", "-c", "cat /proc/sys/kernel/random/uuid > index.html; exec python3 -m http.server 8000"])
+    )
+    ctr = python.with_service_binding("www", counting)
+    ask = ["python3", "-c", GET, "http://www:8000/"]
+    first = await ctr.with_env_variable("N", "1").with_exec(ask).stdout()
+    assert await ctr.with_env_variable("N", "2").with_exec(ask).stdout() == first
+
+
+async def test_a_service_that_ends_early_fails_the_command_at_once(python: dagger.Container, fresh: str):
+    service = python.with_env_variable("RUN", fresh).with_exposed_port(1234).as_service(args=["sh", "-c", "exit 3"])
+    with anyio.fail_after(60), pytest.raises(dagger.QueryError):
+        await python.with_service_binding("gone", service).with_exec(["true"]).sync()
+
+
+async def test_a_service_is_started_and_stopped_by_hand(python: dagger.Container, fresh: str):
+    service = server(python, fresh)
+    await service.start()
+    host = await service.hostname()
+    assert await service.endpoint(scheme="http") == f"http://{host}:8000"
+    await service.stop()
+
+
+async def test_a_service_may_need_a_service(python: dagger.Container, fresh: str):
+    upstream = server(python, fresh)
+    code = (
+        "import http.server, urllib.request\n"
+        "class H(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200); self.end_headers()\n"
+        "        self.wfile.write(urllib.request.urlopen('http://up:8000/').read())\n"
+        "http.server.HTTPServer(('', 9000), H).serve_forever()\n"
+    )
+    proxy = (
+        python.with_new_file("/proxy.py", code)
+        .with_service_binding("up", upstream)
+        .with_exposed_port(9000)
+        .as_service(args=["python3", "/proxy.py"])
+    )
+    ctr = python.with_service_binding("www", proxy)
+    assert await ctr.with_exec(["python3", "-c", GET, "http://www:9000/"]).stdout() == fresh
+
+
+@pytest.mark.drydock
+async def test_the_error_of_a_service_that_ends_early_holds_its_last_words(python: dagger.Container):
+    service = python.with_exposed_port(1234).as_service(args=["sh", "-c", "echo no database >&2; exit 3"])
+    with pytest.raises(dagger.QueryError, match="(?s)exited with 3 before port 1234 was open.*no database"):
+        await service.start()
+
+
+@pytest.mark.drydock
+async def test_a_service_that_ends_while_a_command_needs_it_fails_the_command(python: dagger.Container, fresh: str):
+    service = (
+        python.with_env_variable("RUN", fresh)
+        .with_exposed_port(8000)
+        .as_service(args=["sh", "-c", "python3 -m http.server 8000 & sleep 1.5; exit 7"])
+    )
+    with anyio.fail_after(20), pytest.raises(dagger.QueryError, match="exited with 7 while a command needed it"):
+        await python.with_service_binding("dies", service).with_exec(["sleep", "60"]).sync()
