@@ -17,7 +17,14 @@ REACH_SECONDS = 120
 # What the Dagger CLI can start its engine with.
 RUNTIMES = ("docker", "podman", "nerdctl", "finch", "container")
 # Command to Debian package: what drydock/ calls.
-EMBEDDED_PACKAGES = {"skopeo": "skopeo", "mmdebstrap": "mmdebstrap", "ip": "iproute2", "unshare": "util-linux"}
+EMBEDDED_PACKAGES = {
+    "git": "git",
+    "ip": "iproute2",
+    "mmdebstrap": "mmdebstrap",
+    "skopeo": "skopeo",
+    "slirp4netns": "slirp4netns",
+    "unshare": "util-linux",
+}
 # The functions that a shipment has: with one of them on the command line, the terminal's table is not asked for.
 SHIPMENT_FUNCTIONS = {
     "document", "evidence", "id", "markdown", "passed", "reference", "report", "summary", "sync", "table",

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import dagger
 from dagger import Doc, dag
 
-from pipeline.content import diff_ids
 from pipeline.errors import InvalidInputError, RegistryError
 from pipeline.execution import run, run_id
 from pipeline.references import Repository
@@ -44,7 +43,7 @@ class Stored:
         return cls(
             digest=answer["digest"],
             configs=[config["digest"] for config in answer["configs"]],
-            layers=[layer for config in configs for layer in diff_ids(config)],
+            layers=[str(layer) for config in configs for layer in config["rootfs"]["diff_ids"]],
             revision=next(
                 (
                     str((config.get("config") or {}).get("Labels", {}).get("org.opencontainers.image.revision", ""))
