@@ -3,20 +3,21 @@
 Two processes: the outer one makes the namespaces and waits; the inner one is process 1 in there, mounts, starts the
 command and reaps. Both die with their parent, so nothing survives an engine that is killed.
 
-The specification (marshalled, made by `prepare` in sandbox.py) is read from the file descriptor given as the first argument, since it may
-hold secrets; what went wrong before the command started is written to the second as one line of text.
+The specification (marshalled, made by `prepare` in sandbox.py) is read from the file descriptor given as the first
+argument, since it may hold secrets; what went wrong before the command started is written to the second as text.
 """
 
 from __future__ import annotations
 
-import _signal as signal  # the public module imports enum, and json imports re: together as slow as all the rest
+# Not `signal`, which imports enum, and not json, which imports re: together they are as slow as all the rest.
+import _signal as signal  # type: ignore[import-not-found]
 import marshal
 import os
 import stat
 import sys
 
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
-import mounts
+import mounts  # type: ignore[import-not-found] # by its place, not its package: no site-packages here
 
 sys.path.clear()  # nothing is imported from the container's files
 
@@ -132,8 +133,8 @@ def start(spec: dict[str, Any], report_fd: int) -> NoReturn:
         fail(report_fd, f"{spec['args'][0]}: {error}")
 
 
-def execute(args: list[str], env: dict[str, str]) -> None:
-    """Become the command, looked up in its own PATH. (os.execvpe imports modules, and there are none in here.)"""
+def execute(args: list[str], env: dict[str, str]) -> NoReturn:
+    """Become the command, looked up in its own PATH. (os.execvpe imports modules, and there are none in here.)."""
     if "/" in args[0]:
         os.execve(args[0], args, env)
     denied = False
@@ -188,7 +189,7 @@ def enter_root(spec: dict[str, Any]) -> None:
 
 
 def mount_system(root: str) -> None:
-    """/proc, /dev and a read-only /sys."""
+    """Mount /proc, /dev and a read-only /sys."""
     plain = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
     mounts.mount("proc", f"{root}/proc", "proc", plain)
     mounts.mount("sysfs", f"{root}/sys", "sysfs", plain | mounts.MS_RDONLY)
@@ -196,7 +197,7 @@ def mount_system(root: str) -> None:
     mounts.mount("tmpfs", dev, "tmpfs", mounts.MS_NOSUID, "mode=755,size=65536k")
     for name, (major, minor) in DEVICES.items():
         os.mknod(f"{dev}/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
-        os.chmod(f"{dev}/{name}", 0o666)
+        os.chmod(f"{dev}/{name}", 0o666)  # noqa: S103 - as on every Linux
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink(f"/proc/self/fd{target}", f"{dev}/{name}")
     os.mkdir(f"{dev}/pts")

@@ -10,14 +10,15 @@ import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from drydock.container import owner_in
 from drydock.edit import Editor, seed_upper
 from drydock.errors import NotSupportedError
-from drydock.sandbox import BindMount, Mount, Process, SecretMount, TempMount, TreeMount
-from drydock.container import owner_in
+from drydock.plaintext import Scrubber
+from drydock.process import BindMount, Mount, Process, SecretMount, TempMount, TreeMount
 from drydock.tree import Selection, view
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from drydock.api.secret import CacheVolume
@@ -39,17 +40,22 @@ async def attached(
     for name, secret in ctr.secret_env:
         env[name] = (await secret.value()).plaintext
     async with contextlib.AsyncExitStack() as stack:
-        mounts: list[Mount] = []
-        for mount in ctr.mounts:
-            mounts.append(await _mount(session, stack, files, mount))
+        mounts = [await _mount(session, stack, files, mount) for mount in ctr.mounts]
         link = await stack.enter_async_context(session.services.bound(ctr.bindings, namespace))
         mounts += [BindMount(target, source, read_only=True) for target, source in link.files.items()]
         yield replace(process, env=env, mounts=tuple(mounts), netns=link.netns), link
 
 
-async def _mount(
-    session: Session, stack: contextlib.AsyncExitStack, files: Filesystem, mount: MountPoint
-) -> Mount:
+async def scrubber(session: Session, ctr: Container) -> Callable[[str], str]:
+    """Return what keeps secrets out of a command's output: its own of any length, all others of some length."""
+    own = Scrubber(shortest=1)
+    mounted = [mount.source for mount in ctr.mounts if mount.kind == "secret" and mount.source]
+    for secret in (*(secret for _, secret in ctr.secret_env), *mounted):
+        own.add((await secret.value()).plaintext)
+    return lambda text: session.scrub(own(text))
+
+
+async def _mount(session: Session, stack: contextlib.AsyncExitStack, files: Filesystem, mount: MountPoint) -> Mount:
     match mount.kind:
         case "tree":
             return TreeMount(mount.target, files.mounted[mount.target], mount.read_only)
@@ -72,7 +78,7 @@ async def _mount(
 
 @contextlib.asynccontextmanager
 async def cache_folder(store: Store, key: str, sharing: str) -> AsyncIterator[Path]:
-    """Yield the folder of a cache volume: LOCKED waits for it, PRIVATE takes the first one not in use, SHARED just it."""
+    """Yield the folder of a cache volume: LOCKED waits for it, PRIVATE takes the first that is not in use."""
     name = hashlib.sha256(key.encode()).hexdigest()[:16]
     if sharing == "SHARED":
         yield store.volumes / name
@@ -106,5 +112,3 @@ def _new_volume(store: Store, folder: Path, seed: Tree | None, owner: Owner | No
         fresh.rename(folder)
     except OSError:
         shutil.rmtree(fresh)
-
-

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 
+# Commands of drydock.call, which reads its own arguments.
+MODULE_COMMANDS = {
+    "call": "call the module's functions",
+    "functions": "list the module's functions",
+    "check": "run the module's checks",
+}
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     top = argparse.ArgumentParser(prog="python -m drydock", description="Slipway's embedded engine.")
@@ -28,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a command with the variables that the SDK reads, like `dagger run`")
     run.add_argument("--verbose", action="store_true", help="show the output of commands as it comes")
     run.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- CMD", help="the command and its arguments")
-    commands.add_parser("call", help="call the module's functions", add_help=False)
+    for name, what in MODULE_COMMANDS.items():
+        commands.add_parser(name, help=what, add_help=False)
     cache = commands.add_parser("cache", help="list or prune the cache folder")
     actions = cache.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="what is kept, by kind")
@@ -40,18 +49,20 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    arguments, rest = parser().parse_known_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if words and words[0] in MODULE_COMMANDS:
+            from drydock import call  # noqa: PLC0415 - brings the module and its imports
+
+            run = {"call": call.main, "functions": call.functions, "check": call.check}
+            return run[words[0]](words[1:])
+        arguments, rest = parser().parse_known_args(words)
         match arguments.command:
             case "session":
                 # The SDK passes --label, --workdir and --project, which mean nothing here.
                 return asyncio.run(serve_until_stdin_closes(verbose=arguments.verbose))
             case "run":
                 return asyncio.run(run_command([*arguments.argv, *rest], verbose=arguments.verbose))
-            case "call":
-                from drydock.call import main as call  # noqa: PLC0415 - brings the module and its imports
-
-                return call(rest)
             case _:
                 from drydock import prune  # noqa: PLC0415 - not needed by a session
 
@@ -70,7 +81,9 @@ async def session_server(*, verbose: bool) -> AsyncIterator[tuple[int, str]]:
     from drydock.store import Store, cache_folder  # noqa: PLC0415
 
     if os.geteuid() != 0:
-        raise DrydockError("the embedded engine mounts file systems and so needs root; try it with sudo, or use a Dagger Engine")
+        raise DrydockError(
+            "the embedded engine mounts file systems and so needs root; try it with sudo, or use a Dagger Engine"
+        )
     mounts.private_namespace()
     session = Session(Store(cache_folder()), Path.cwd(), verbose=verbose or "DRYDOCK_VERBOSE" in os.environ)
     token = secrets.token_urlsafe(24)
@@ -119,6 +132,6 @@ async def run_command(argv: Sequence[str], *, verbose: bool) -> int:
         env = {**os.environ, "DAGGER_SESSION_PORT": str(port), "DAGGER_SESSION_TOKEN": token}
         process = await asyncio.create_subprocess_exec(*command, env=env)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, process.send_signal, number)
+        loop.add_signal_handler(signal.SIGTERM, process.terminate)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # a terminal sends it to the command, too, which decides
         return await process.wait()

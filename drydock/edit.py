@@ -72,7 +72,7 @@ class Editor:
         """Remember a directory's time, to be set when nothing more is written into it."""
         self._times[inside(self._root, real)] = time_ns
 
-    def copy_directory(  # noqa: PLR0913 - one copy
+    def copy_directory(  # noqa: PLR0913, PLR0917 - one copy
         self,
         source: str,
         path: str,
@@ -214,12 +214,11 @@ def settle(upper: str, lower: str) -> bool:
     for name in os.listdir(upper):
         above, below = os.path.join(upper, name), os.path.join(lower, name)
         info = os.lstat(above)
-        if not stat.S_ISDIR(info.st_mode) or not _is_directory(below) or _is_opaque(above):
-            changed = True
-        elif settle(above, below) or not _same_directory(info, os.lstat(below)):
-            changed = True
-        else:
+        passed_through = stat.S_ISDIR(info.st_mode) and _is_directory(below) and not _is_opaque(above)
+        if passed_through and not settle(above, below) and _same_directory(info, os.lstat(below)):
             os.rmdir(above)
+        else:
+            changed = True
     if _is_directory(lower):
         time_ns = os.lstat(lower).st_mtime_ns
         os.utime(upper, ns=(time_ns, time_ns))
@@ -238,9 +237,7 @@ def _same_directory(a: os.stat_result, b: os.stat_result) -> bool:
     return (a.st_mode, a.st_uid, a.st_gid) == (b.st_mode, b.st_uid, b.st_gid)
 
 
-def new_layer(
-    store: Store, tree: Tree, change: Callable[[Editor], None], *, keep_times: bool = False
-) -> Path | None:
+def new_layer(store: Store, tree: Tree, change: Callable[[Editor], None], *, keep_times: bool = False) -> Path | None:
     """Make the layer that a change leaves; None where it changes nothing. Runs in a worker thread.
 
     With `keep_times`, directories keep the times that the change gave them.
@@ -265,7 +262,12 @@ def new_layer(
             mounts.umount(point)
             shutil.rmtree(work, ignore_errors=True)
             os.rmdir(point)
-        changed = keep_times or editor.set_any_time or settle(str(upper), lower) or not _same_directory(os.stat(lower), os.stat(upper))
+        changed = (
+            keep_times
+            or editor.set_any_time
+            or settle(str(upper), lower)
+            or not _same_directory(os.stat(lower), os.stat(upper))
+        )
     editor.finish(upper)
     return upper if changed else None
 
@@ -275,12 +277,8 @@ async def edit(
 ) -> Tree:
     """Return a tree with one change applied; from the cache where the same change of the same tree was made before.
 
-    Parameters
-    ----------
-    op
-        Name and arguments of the change, with the keys of its other inputs.
-    by_content
-        Name the result by its content; for small trees only, because all of it is read.
+    `op` is name and arguments of the change, with the keys of its other inputs. With `by_content`, the result is named
+    by its content; for small trees only, because all of it is read.
     """
     key = key_of("edit", tree.key, *op)
     if found := store.record(key):
@@ -290,7 +288,7 @@ async def edit(
             return tree_of(found)
         base = await squashed(store, tree)
         if layer := await store.run(new_layer, store, base, change):
-            result = Tree((*base.layers, store.keep_layer(layer, key)), tree.path, key)
+            result = Tree((*base.layers, store.keep_layer(layer)), tree.path, key)
         else:
             result = Tree(tree.layers, tree.path, tree.key)
         if by_content:
@@ -312,7 +310,7 @@ async def squashed(store: Store, tree: Tree) -> Tree:
     async with store.lock(key):
         if found := store.record(key):
             return Tree(tuple(found["layers"]), tree.path, tree.key, by_content=tree.by_content)
-        layer = store.keep_layer(await store.run(_copy_whole, store, tree), key)
+        layer = store.keep_layer(await store.run(_copy_whole, store, tree))
         store.save(key, {"layers": [layer]})
     return Tree((layer,), tree.path, tree.key, by_content=tree.by_content)
 

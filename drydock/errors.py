@@ -38,11 +38,8 @@ class PathNotFoundError(DrydockError):
 class ExecError(DrydockError):
     """A command that ended otherwise than `expect` allows; becomes `dagger.ExecError` in the SDK."""
 
-    def __init__(self, cmd: list[str], exit_code: int, stdout: str, stderr: str, reason: str = "") -> None:
-        message = f'process "{" ".join(cmd)}" did not complete successfully: exit code: {exit_code}'
-        if reason:
-            message += f": {reason}"
-        super().__init__(message)
+    def __init__(self, cmd: list[str], exit_code: int, stdout: str, stderr: str) -> None:
+        super().__init__(f'process "{" ".join(cmd)}" did not complete successfully: exit code: {exit_code}')
         self.cmd = cmd
         self.exit_code = exit_code
         self.stdout = stdout

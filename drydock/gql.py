@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from graphql import (
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 class SchemaBuilder:
     """Builds one schema; types refer to each other by name, so fields are made late."""
 
-    def __init__(
-        self, api: Api, resolve: GraphQLFieldResolver[Any, Any], type_of: GraphQLTypeResolver
-    ) -> None:
+    def __init__(self, api: Api, resolve: GraphQLFieldResolver, type_of: GraphQLTypeResolver) -> None:
         self._api = api
         self._resolve = resolve
         self._types: dict[str, Any] = {
@@ -50,14 +49,12 @@ class SchemaBuilder:
             # Every member stands for its own name: the SDK sends and reads names, never values.
             self._types[name] = GraphQLEnumType(name, {member: member for member in members})
         for name, inputs in api.inputs.items():
-            self._types[name] = GraphQLInputObjectType(name, lambda inputs=inputs: self._input_fields(inputs))
+            self._types[name] = GraphQLInputObjectType(name, partial(self._input_fields, inputs))
         for name, fields in api.interfaces.items():
-            self._types[name] = GraphQLInterfaceType(
-                name, lambda fields=fields: self._fields(fields), resolve_type=type_of
-            )
+            self._types[name] = GraphQLInterfaceType(name, partial(self._fields, fields), resolve_type=type_of)
         for name, fields in api.objects.items():
             self._types[name] = GraphQLObjectType(
-                name, lambda fields=fields: self._fields(fields), interfaces=self._interfaces(name, fields)
+                name, partial(self._fields, fields), interfaces=self._interfaces(name, fields)
             )
 
     def schema(self) -> GraphQLSchema:

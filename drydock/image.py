@@ -14,6 +14,8 @@ class Port:
     protocol: str = "TCP"
     description: str | None = None
     experimental_skip_healthcheck: bool = False
+    from_image: bool = False
+    """The image exposes it, nobody here did: services do without it."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,14 @@ class Config:
         """Take an exposed port back."""
         return replace(self, ports=tuple(p for p in self.ports if (p.port, p.protocol) != (number, protocol)))
 
+    @property
+    def service_ports(self) -> tuple[Port, ...]:
+        """The ports that a service of this container is expected to open."""
+        return tuple(port for port in self.ports if not port.from_image)
+
     def to_json(self) -> dict[str, Any]:
         """Return OCI's form; empty members are left out."""
-        members = {
+        members: dict[str, Any] = {
             "User": self.user,
             "ExposedPorts": {f"{p.port}/{p.protocol.lower()}": {} for p in self.ports},
             "Env": [f"{name}={value}" for name, value in self.env],
@@ -90,4 +97,4 @@ class Config:
 
 def _port(text: str) -> Port:
     number, _, protocol = text.partition("/")
-    return Port(int(number), (protocol or "tcp").upper())
+    return Port(int(number), (protocol or "tcp").upper(), from_image=True)

@@ -69,7 +69,7 @@ async def made(session: Session, recipe: Recipe) -> Image:
             if (found := store.record(key)) is None:
                 below = parent.tree if parent else Tree((), "/", "")
                 layer, config = await store.run(_make, store, below, recipe, session.say)
-                found = {"layers": [*below.layers, store.keep_layer(layer, key)], "config": config}
+                found = {"layers": [*below.layers, store.keep_layer(layer)], "config": config}
                 store.save(key, found)
     return Image(Config.from_json(found["config"]), Tree(tuple(found["layers"]), "/", key))
 
@@ -132,7 +132,7 @@ async def unpacked(session: Session, folder: Path) -> dict[str, Any]:
         async with store.lock(key):
             if (found := store.record(key)) is None:
                 blob = _blob(folder, descriptor["digest"])
-                layer = store.keep_layer(await store.run(_unpacked_layer, store, tree, blob), key)
+                layer = store.keep_layer(await store.run(_unpacked_layer, store, tree, blob))
                 found = {"layer": layer}
                 store.save(key, found)
         compression = "gzip" if "gzip" in descriptor["mediaType"] else ""

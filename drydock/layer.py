@@ -18,7 +18,7 @@ from drydock.graph import key_of
 from drydock.tree import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from drydock.store import Store
@@ -72,13 +72,11 @@ def pack(store: Store, layer: str, *, latest: int | None = None, compression: st
     """Return a layer as a blob in the store; packed once.
 
     The tar is sorted, with numeric owners and times in whole seconds; the same layer gives the same bytes. Runs in a
-    worker thread.
-
-    Parameters
-    ----------
-    latest
-        Entries with a later time (seconds since the epoch) are written with this one.
+    worker thread. Entries with a later time than `latest` (seconds since the epoch) are written with that; a layer that
+    has none is the same blob for every such `latest`.
     """
+    if latest is not None and _latest_time(store, layer) <= latest:
+        latest = None
     key = key_of("blob", layer, latest, compression)
     found = store.record(key) or (store.record(key_of("blob", layer)) if compression == "gzip" else None)
     if found:
@@ -87,7 +85,7 @@ def pack(store: Store, layer: str, *, latest: int | None = None, compression: st
     with temporary.open("wb") as raw:
         packed = Hashed(raw)
         if compression == "gzip":
-            with gzip.GzipFile("", "wb", GZIP_LEVEL, packed, mtime=0) as zipped:  # type: ignore[arg-type]
+            with gzip.GzipFile("", "wb", GZIP_LEVEL, packed, mtime=0) as zipped:
                 plain = Hashed(zipped)  # type: ignore[arg-type]
                 _write_tar(plain, str(store.layers / layer), latest)
         else:
@@ -97,6 +95,16 @@ def pack(store: Store, layer: str, *, latest: int | None = None, compression: st
     temporary.rename(blob_path(store, blob.digest))
     store.save(key, vars(blob))
     return blob
+
+
+def _latest_time(store: Store, layer: str) -> int:
+    """Return the latest time of a layer's entries, in whole seconds since the epoch; looked up once."""
+    key = key_of("latest", layer)
+    if not (found := store.record(key)):
+        times = (int(info.st_mtime) for _, info in _entries(str(store.layers / layer), ""))
+        found = {"seconds": max(times, default=0)}
+        store.save(key, found)
+    return int(found["seconds"])
 
 
 def blob_path(store: Store, digest: str) -> Path:
@@ -111,7 +119,7 @@ def _write_tar(out: Hashed, root: str, latest: int | None) -> None:
             for member in _members(root, path, info):
                 if latest is not None:
                     member.mtime = min(member.mtime, latest)
-                if not member.isreg():
+                if not (member.isreg() and stat.S_ISREG(info.st_mode)):
                     tar.addfile(member)
                     continue
                 original = first_seen.setdefault((info.st_dev, info.st_ino), path)
@@ -158,13 +166,16 @@ def _members(root: str, path: str, info: os.stat_result) -> Iterator[tarfile.Tar
     else:
         return  # a socket means nothing in an image
     if kind != stat.S_IFLNK:
-        for name in sorted(os.listxattr(real)):
-            if name.startswith(KEPT_ATTRIBUTES):
-                value = os.getxattr(real, name).decode("utf-8", "surrogateescape")
-                member.pax_headers[f"SCHILY.xattr.{name}"] = value
+        member.pax_headers = _attributes(real)
     yield member
     if kind == stat.S_IFDIR and OPAQUE in os.listxattr(real):
         yield _mark(f"{path}/{OPAQUE_MARK}")
+
+
+def _attributes(real: str) -> dict[str, str]:
+    """Return the extended attributes that images carry, as tar headers."""
+    kept = [name for name in sorted(os.listxattr(real)) if name.startswith(KEPT_ATTRIBUTES)]
+    return {f"SCHILY.xattr.{n}": os.getxattr(real, n).decode("utf-8", "surrogateescape") for n in kept}
 
 
 def _mark(path: str) -> tarfile.TarInfo:
@@ -193,12 +204,10 @@ def _apply(root: str, tar: tarfile.TarFile, member: tarfile.TarInfo, times: list
     if name in ("", "."):
         return
     os.makedirs(parent, exist_ok=True)
-    if name == OPAQUE_MARK:
-        for entry in os.scandir(parent):
-            _remove(entry.path)
-        return
     if name.startswith(WHITEOUT):
-        _remove(os.path.join(parent, name.removeprefix(WHITEOUT)))
+        hidden = os.listdir(parent) if name == OPAQUE_MARK else [name.removeprefix(WHITEOUT)]
+        for entry in hidden:
+            _remove(os.path.join(parent, entry))
         return
     target = os.path.join(parent, name)
     if not (member.isdir() and os.path.isdir(target) and not os.path.islink(target)):
@@ -209,14 +218,18 @@ def _apply(root: str, tar: tarfile.TarFile, member: tarfile.TarInfo, times: list
     os.chown(target, member.uid, member.gid, follow_symlinks=False)
     if not member.issym():
         os.chmod(target, member.mode)
-        for header, value in member.pax_headers.items():
-            if header.startswith("SCHILY.xattr."):
-                with contextlib.suppress(OSError):
-                    data = value.encode("utf-8", "surrogateescape")
-                    os.setxattr(target, header.removeprefix("SCHILY.xattr."), data)
+        _set_attributes(target, member.pax_headers)
     os.utime(target, (member.mtime, member.mtime), follow_symlinks=False)
     if member.isdir():
         times.append((target, int(member.mtime)))
+
+
+def _set_attributes(target: str, headers: Mapping[str, str]) -> None:
+    for header, value in headers.items():
+        if header.startswith("SCHILY.xattr."):
+            with contextlib.suppress(OSError):
+                name = header.removeprefix("SCHILY.xattr.")
+                os.setxattr(target, name, value.encode("utf-8", "surrogateescape"))
 
 
 def _create(root: str, tar: tarfile.TarFile, member: tarfile.TarInfo, target: str) -> None:

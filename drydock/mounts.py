@@ -36,7 +36,7 @@ def _check(result: int, what: str) -> None:
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, options: str = "") -> None:
-    """mount(2)."""
+    """Mount something, as the system call does."""
     result = _libc.mount(
         os.fsencode(source),
         os.fsencode(target),
@@ -60,27 +60,27 @@ def umount(target: str) -> None:
 
 
 def unshare(flags: int) -> None:
-    """unshare(2)."""
+    """Leave namespaces for new ones, as the system call does."""
     _check(_libc.unshare(flags), "unshare")
 
 
 def setns(fd: int, kind: int = 0) -> None:
-    """setns(2)."""
+    """Enter a namespace, as the system call does."""
     _check(_libc.setns(fd, kind), "setns")
 
 
 def pivot_root(new_root: str, put_old: str) -> None:
-    """pivot_root(2)."""
+    """Make a directory the root, and show the old one at `put_old`."""
     _check(_libc.pivot_root(os.fsencode(new_root), os.fsencode(put_old)), f"pivot_root {new_root}")
 
 
 def prctl(option: int, argument: int) -> None:
-    """prctl(2) with one argument."""
+    """Change a property of this process, as the system call does."""
     _check(_libc.prctl(option, ctypes.c_ulong(argument), 0, 0, 0), f"prctl {option}")
 
 
 def sethostname(name: str) -> None:
-    """sethostname(2)."""
+    """Name the machine, within its UTS namespace."""
     text = name.encode()
     _check(_libc.sethostname(text, ctypes.c_size_t(len(text))), "sethostname")
 

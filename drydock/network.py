@@ -1,8 +1,8 @@
 """The session's network: a switch of its own, a namespace per command, and a way out through slirp4netns.
 
 All of it lives in namespaces that nobody but the engine holds, by open file descriptors: the host's network is not
-touched, and everything is gone with the process. Every namespace has an address on one bridge; slirp4netns, a user space
-TCP/IP stack, is plugged into the same bridge as gateway and name server.
+touched, and everything is gone with the process. Every namespace has an address on one bridge; slirp4netns, a user
+space TCP/IP stack, is plugged into the same bridge as gateway and name server.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SUBNET = ipaddress.ip_network("10.87.0.0/16")
+SUBNET = ipaddress.ip_network("10.213.0.0/16")
 BRIDGE = str(SUBNET[1])
 GATEWAY = str(SUBNET[2])
 NAME_SERVER = str(SUBNET[3])

@@ -1,4 +1,4 @@
-"""Images in their published form: configuration, manifest and index as bytes with digests, and the folders they lie in."""
+"""Images in their published form: documents as bytes with digests, and the folders and archives they lie in."""
 
 from __future__ import annotations
 
@@ -117,9 +117,7 @@ def packed(  # noqa: PLR0913 - one image
         "schemaVersion": 2,
         "mediaType": types["manifest"],
         "config": packed_config.descriptor(),
-        "layers": [
-            {"mediaType": types[blob.compression], "digest": blob.digest, "size": blob.size} for blob in blobs
-        ],
+        "layers": [{"mediaType": types[blob.compression], "digest": blob.digest, "size": blob.size} for blob in blobs],
     }
     if annotations:
         manifest["annotations"] = annotations

@@ -1,7 +1,8 @@
 """Include, exclude and .gitignore rules.
 
-Include and exclude patterns are those of Docker's ignore files, as in Dagger: relative to the directory, `*` stays within
-one name, `**` spans names, a pattern that matches a directory holds for all below it, and `!` takes matches back.
+Include and exclude patterns are those of Docker's ignore files, as in Dagger: relative to the directory, `*` stays
+within one name, `**` spans names, a pattern that matches a directory holds for all below it, and `!` takes matches
+back.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class Patterns:
         self.can_take_back = any(not keep for keep, _ in self._rules)
 
     def __bool__(self) -> bool:
+        """Say whether there are patterns at all."""
         return bool(self._rules)
 
     def match(self, path: str) -> bool:
@@ -73,7 +75,6 @@ class Patterns:
             if matched != keep and any(rule.fullmatch(part) for part in parents(path)):
                 matched = keep
         return matched
-
 
     def match_itself(self, path: str) -> bool:
         """Say whether a relative path is meant by its own name."""

@@ -10,21 +10,25 @@ from pathlib import Path
 from drydock.errors import InvalidArgumentError
 
 HIDDEN = "***"
+GUESSED = 4
 
 
 class Scrubber:
-    """Replaces the plaintext of the session's secrets by `***`.
+    """Replaces the plaintext of secrets by `***`.
 
-    Each secret is looked for as a whole, without the white space around it, and each of its lines by itself.
+    Each secret is looked for as a whole, without the white space around it, and each of its lines by itself. Forms
+    shorter than `shortest` characters are let through: in words of our own, every "a" would go with a secret "a".
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shortest: int = GUESSED) -> None:
+        self._shortest = shortest
         self._known: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
     def add(self, plaintext: str) -> None:
         """Keep a plaintext out of sight from now on."""
-        forms = {plaintext, plaintext.strip(), *(line.strip() for line in plaintext.splitlines())} - {""}
+        forms = {plaintext, plaintext.strip(), *(line.strip() for line in plaintext.splitlines())}
+        forms = {form for form in forms if len(form) >= self._shortest}
         if forms <= self._known:
             return
         self._known |= forms
@@ -47,14 +51,18 @@ async def read_uri(uri: str, workdir: Path) -> str:
                 raise InvalidArgumentError(f"secret env var not found: {rest!r}")
             return os.environ[rest]
         case "file":
-            path = workdir / Path(rest).expanduser()
-            try:
-                return path.read_text("utf-8", "surrogateescape")
-            except OSError as error:
-                raise InvalidArgumentError(f"secret file {path}: {error.strerror}") from error
+            return await asyncio.to_thread(_contents_of, workdir, rest)
         case "cmd":
             return await _output_of(rest, workdir)
     raise InvalidArgumentError(f"secret {uri!r}: {scheme!r} is not among env://, file:// and cmd://")
+
+
+def _contents_of(workdir: Path, name: str) -> str:
+    path = workdir / Path(name).expanduser()
+    try:
+        return path.read_text("utf-8", "surrogateescape")
+    except OSError as error:
+        raise InvalidArgumentError(f"secret file {path}: {error.strerror}") from error
 
 
 async def _output_of(command: str, workdir: Path) -> str:

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drydock.errors import CacheInUseError
@@ -16,6 +15,7 @@ from drydock.store import LAYOUT, cache_folder, remove_abandoned
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
+    from pathlib import Path
 
 DAY = 86400
 UNIT = 1024

@@ -25,7 +25,8 @@ _REFERENCE = re.compile(
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _UNREACHABLE = re.compile(
-    r"pinging container registry .*(?:dial tcp|no such host|timeout|deadline exceeded|network is unreachable)", re.DOTALL
+    r"pinging container registry .*(?:dial tcp|no such host|timeout|deadline exceeded|network is unreachable)",
+    re.DOTALL,
 )
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from drydock import mounts
 from drydock.edit import seed_upper, settle, squashed
-from drydock.errors import ExecError, SandboxError
-from drydock.graph import key_of
+from drydock.errors import SandboxError
+from drydock.process import BindMount, Mount, Process, SecretMount, TempMount, TreeMount
 from drydock.tree import FileRef, Tree, inside, resolve, view
 from drydock.users import look_up, owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from drydock.store import Store
 
@@ -28,67 +28,8 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 INIT = Path(__file__).with_name("_init.py")
 SYSTEM_PLACES = ("/proc", "/sys", "/dev")
-NOT_STARTED = 125
-NOT_FOUND = 127
-NOT_EXECUTABLE = 126
-
-
-@dataclass(frozen=True)
-class TreeMount:
-    """A directory or a file, writable; what a command changes in it stays for later commands, not in the image."""
-
-    target: str
-    source: Tree | FileRef
-    read_only: bool = False
-
-
-@dataclass(frozen=True)
-class BindMount:
-    """A host path that is shown as it is: a cache volume, /etc/hosts, a socket."""
-
-    target: str
-    source: str
-    read_only: bool = False
-
-
-@dataclass(frozen=True)
-class TempMount:
-    """Memory that ends with the command; size in bytes, 0 for the kernel's default."""
-
-    target: str
-    size: int = 0
-
-
-@dataclass(frozen=True)
-class SecretMount:
-    """A secret as a file in memory. `owner` is looked up in the container."""
-
-    target: str
-    contents: str
-    owner: str
-    mode: int
-
-
-Mount = TreeMount | BindMount | TempMount | SecretMount
-
-
-@dataclass(frozen=True)
-class Process:
-    """What to run, as whom, and where."""
-
-    args: tuple[str, ...]
-    env: Mapping[str, str]
-    user: str = ""
-    workdir: str = "/"
-    stdin: str = ""
-    redirect_stdin: str = ""
-    redirect_stdout: str = ""
-    redirect_stderr: str = ""
-    no_init: bool = False
-    all_capabilities: bool = False
-    netns: str = ""
-    hostname: str = "drydock"
-    mounts: tuple[Mount, ...] = ()
+NOT_STARTED = 1
+"""Exit code of a command that is not there, as on the Dagger Engine."""
 
 
 @dataclass
@@ -160,7 +101,10 @@ def prepare(store: Store, root: Tree, process: Process) -> Sandbox:
         for mount in sorted(process.mounts, key=lambda m: m.target.count("/")):
             target = inside(seen, resolve(seen, mount.target))
             entries.append(_entry(sandbox, mount, target, seen))
-        for target, directory in [*((p, True) for p in SYSTEM_PLACES), *((e["target"], e["directory"]) for e in entries)]:
+        for target, directory in [
+            *((p, True) for p in SYSTEM_PLACES),
+            *((e["target"], e["directory"]) for e in entries),
+        ]:
             _make_place(sandbox, seen, target, directory=directory)
     env = dict(process.env)
     env.setdefault("PATH", DEFAULT_PATH)
@@ -284,8 +228,6 @@ async def run(sandbox: Sandbox, scrub: Callable[[str], str], log: Callable[[str]
     ------
     SandboxError
         The process could not be set up.
-    ExecError
-        The command is not there, or cannot be executed.
     """
     process, report = await sandbox.start()
     out: list[bytes] = []
@@ -293,10 +235,13 @@ async def run(sandbox: Sandbox, scrub: Callable[[str], str], log: Callable[[str]
     both: list[bytes] = []
 
     async def read(stream: asyncio.StreamReader, own: list[bytes]) -> None:
+        rest = b""  # the log gets whole lines, lest a secret be cut in two
         while chunk := await stream.read(65536):
             own.append(chunk)
             both.append(chunk)
-            log(chunk.decode("utf-8", "replace"))
+            whole, _, rest = (rest + chunk).rpartition(b"\n")
+            log(scrub(f"{whole.decode('utf-8', 'replace')}\n") if whole else "")
+        log(scrub(rest.decode("utf-8", "replace")))
 
     async def feed(stream: asyncio.StreamWriter) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -318,21 +263,26 @@ async def run(sandbox: Sandbox, scrub: Callable[[str], str], log: Callable[[str]
     with os.fdopen(report, "rb") as handle:
         failure = handle.read().decode()
     texts = [scrub(b"".join(part).decode("utf-8", "replace")) for part in (out, err, both)]
-    check_started(failure, sandbox.process.args)
+    if failure:
+        reason = why_not_started(failure, sandbox.process.args)
+        return Output(NOT_STARTED, texts[0], texts[1] + reason, texts[2] + reason)
     return Output(process.returncode or 0, *texts)
 
 
-def check_started(failure: str, args: Sequence[str]) -> None:
-    """Raise what the init reported, if it did."""
+def why_not_started(failure: str, args: Sequence[str]) -> str:
+    """Return what a command that does not exist, or may not be executed, says; as the Dagger Engine's init says it.
+
+    Raises
+    ------
+    SandboxError
+        The process could not be set up.
+    """
     kind, _, what = failure.partition(" ")
     if kind == "not-found":
-        reason = f'exec: "{what}": executable file not found in $PATH'
-        raise ExecError(list(args), NOT_FOUND, "", reason, reason)
+        return f'exec: "{what}": executable file not found in $PATH\n'
     if kind == "not-executable":
-        reason = f'exec: "{what}": permission denied'
-        raise ExecError(list(args), NOT_EXECUTABLE, "", reason, reason)
-    if failure:
-        raise SandboxError(f"cannot start {' '.join(args)!r}: {failure}")
+        return f'exec: "{what}": permission denied\n'
+    raise SandboxError(f"cannot start {' '.join(args)!r}: {failure}")
 
 
 def leavings(sandbox: Sandbox) -> dict[str, Path | None]:
@@ -382,18 +332,3 @@ async def few_layers(store: Store, process: Process) -> Process:
         else:
             ready.append(mount)
     return replace(process, mounts=tuple(ready))
-
-
-def key(process: Process) -> tuple[object, ...]:
-    """Return what of a process enters the key of an exec; environment and mounts are keyed by their makers."""
-    return (
-        process.args,
-        process.user,
-        process.workdir,
-        key_of(process.stdin),
-        process.redirect_stdin,
-        process.redirect_stdout,
-        process.redirect_stderr,
-        process.no_init,
-        process.all_capabilities,
-    )

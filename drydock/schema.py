@@ -1,8 +1,8 @@
 """The GraphQL schema, derived from the installed SDK.
 
 The official SDK holds one Python class per type of Dagger's API (`dagger/client/gen.py`). This module reads that file
-without importing it and turns it into a plain description (`Api`), which is cached as JSON; `build` makes the executable
-schema of it. So every field of the real API exists, validates, and has its default arguments.
+without importing it and turns it into a plain description (`Api`), which is cached as JSON; `build` makes the
+executable schema of it. So every field of the real API exists, validates, and has its default arguments.
 """
 
 from __future__ import annotations
@@ -125,9 +125,7 @@ class _Reader:
             value = next(n.id for n in ast.walk(call.args[1]) if isinstance(n, ast.Name))
             type_ = self.gql_type(annotations[value], owner, output=False)
             has_default = len(call.args) > 2  # noqa: PLR2004 - Arg(name, value, default)
-            found[name] = (
-                ArgDef(type_.removesuffix("!"), _default(call.args[2])) if has_default else ArgDef(type_)
-            )
+            found[name] = ArgDef(type_.removesuffix("!"), _default(call.args[2])) if has_default else ArgDef(type_)
         return found
 
     def gql_type(self, annotation: ast.expr | None, owner: str, *, output: bool) -> str:
@@ -172,20 +170,28 @@ def _default(node: ast.expr) -> Any:  # noqa: ANN401 - any JSON value
     return node.attr if isinstance(node, ast.Attribute) else ast.literal_eval(node)
 
 
-def load(cache: Path) -> tuple[str, Api]:
-    """Return the API and the name of its version, from the cache folder where it is there already."""
+def generated_source() -> Path:
+    """Return the SDK's generated bindings."""
     spec = find_spec("dagger")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("dagger-io is not installed; try: uv sync")
-    source = Path(next(iter(spec.submodule_search_locations))) / "client" / "gen.py"
-    stat = source.stat()
-    name = f"{version('dagger-io')}-{__version__}-{stat.st_size:x}-{stat.st_mtime_ns:x}"
-    path = cache / f"{name}.json"
+    return Path(next(iter(spec.submodule_search_locations))) / "client" / "gen.py"
+
+
+def version_name() -> str:
+    """Return what changes when the schema may: the versions of the SDK and of the engine."""
+    stat = generated_source().stat()
+    return f"{version('dagger-io')}-{__version__}-{stat.st_size:x}-{stat.st_mtime_ns:x}"
+
+
+def load(cache: Path) -> Api:
+    """Return the API, from the cache folder where it is there already."""
+    path = cache / f"{version_name()}.json"
     if path.exists():
-        return name, from_json(path.read_text("utf-8"))
-    api = derive(source.read_text("utf-8"))
+        return from_json(path.read_text("utf-8"))
+    api = derive(generated_source().read_text("utf-8"))
     write_atomically(path, to_json(api).encode())
-    return name, api
+    return api
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -222,7 +228,7 @@ def from_json(text: str) -> Api:
     )
 
 
-def build(api: Api, resolve: GraphQLFieldResolver[Any, Any], type_of: GraphQLTypeResolver) -> GraphQLSchema:
+def build(api: Api, resolve: GraphQLFieldResolver, type_of: GraphQLTypeResolver) -> GraphQLSchema:
     """Return the executable schema: every field answered by `resolve`, every interface decided by `type_of`."""
     from drydock.gql import SchemaBuilder  # noqa: PLC0415 - graphql-core is slow to import, and needed late
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import h11
 
 from drydock import schema
+from drydock.graph import Shared
 from drydock.schema import write_atomically
 
 if TYPE_CHECKING:
@@ -37,15 +38,16 @@ class Server:
     def __init__(self, session: Session, token: str) -> None:
         self._session = session
         self._authorization = b"Basic " + base64.b64encode(f"{token}:".encode())
-        self._schema: GraphQLSchema | None = None
-        self._version = ""
+        self._folder = session.store.root / "schema"
+        self._schema = Shared(lambda: asyncio.to_thread(self._build))
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
     async def start(self) -> int:
-        """Listen on a free port of 127.0.0.1 and return it."""
+        """Listen on a free port of 127.0.0.1 and return it. The schema is built meanwhile."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         port: int = self._server.sockets[0].getsockname()[1]
+        self._warming = asyncio.ensure_future(self._schema())
         return port
 
     async def close(self) -> None:
@@ -123,30 +125,25 @@ class Server:
 
     async def _introspection(self, query: str, variables: dict[str, Any] | None) -> bytes:
         """Answer what every client asks first, from the cache folder: it depends on versions only."""
-        self._load()
         name = hashlib.sha256(query.encode()).hexdigest()[:16]
-        path = self._session.store.root / "schema" / f"{self._version}-{name}.answer"
+        path = self._folder / f"{schema.version_name()}-{name}.answer"
         with contextlib.suppress(FileNotFoundError):
             return path.read_bytes()
         answer = await self._execute(query, variables)
         write_atomically(path, answer)
         return answer
 
-    def _load(self) -> schema.Api | None:
-        if self._version:
-            return None
-        self._version, api = schema.load(self._session.store.root / "schema")
-        return api
+    def _build(self) -> GraphQLSchema:
+        """Import what is slow to import, and build the schema; the first answer comes from a file and does not wait."""
+        from drydock.api.dispatch import resolver_for, type_of  # noqa: PLC0415
+
+        return schema.build(schema.load(self._folder), resolver_for(self._session), type_of)
 
     async def _execute(self, query: str, variables: dict[str, Any] | None) -> bytes:
-        import graphql  # noqa: PLC0415 - slow to import; the first answer does not need it
+        built = await self._schema()
+        from graphql import graphql  # noqa: PLC0415 - imported by now
 
-        if self._schema is None:
-            from drydock.api.dispatch import resolver_for, type_of  # noqa: PLC0415
-
-            _, api = schema.load(self._session.store.root / "schema")
-            self._schema = schema.build(api, resolver_for(self._session), type_of)
-        result = await graphql.graphql(self._schema, query, variable_values=variables)
+        result = await graphql(built, query, variable_values=variables)
         return json.dumps(result.formatted).encode("utf-8", "surrogatepass")
 
 

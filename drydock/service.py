@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from drydock import sandbox
 from drydock.graph import key_of
 from drydock.inputs import inputs
+from drydock.process import Process
 
 if TYPE_CHECKING:
     from drydock.container import Container
@@ -25,10 +25,10 @@ class Service:
     digest: str = ""
     """Identifies the definition within the session."""
 
-    def process(self) -> sandbox.Process:
+    def process(self) -> Process:
         """Return what is run."""
         config = self.container.config
-        return sandbox.Process(
+        return Process(
             args=self.args,
             env=dict(config.env),
             user=config.user,
@@ -41,8 +41,8 @@ class Service:
         """Return the key of the definition: what is run, on which files, with which inputs."""
         files = await self.container.files()
         found = await inputs(self.container, files)
-        ports = [(p.port, p.protocol, p.experimental_skip_healthcheck) for p in self.container.config.ports]
-        return key_of("service", files.root.key, *sandbox.key(self.process()), found, ports, self.name)
+        ports = [(p.port, p.protocol, p.experimental_skip_healthcheck) for p in self.container.config.service_ports]
+        return key_of("service", files.root.key, *self.process().key(), found, ports, self.name)
 
     @property
     def hostname(self) -> str:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from drydock import sandbox
-from drydock.attach import attached
+from drydock.attach import attached, scrubber
 from drydock.edit import squashed
 from drydock.errors import ServiceError
 from drydock.graph import Shared
 from drydock.network import hosts_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from drydock.graph import Node
     from drydock.network import Namespace
@@ -161,9 +161,10 @@ class Services:
             ready = await sandbox.few_layers(session.store, process)
             box = await session.store.run(sandbox.prepare, session.store, root, ready)
             stack.push_async_callback(session.store.run, box.discard)
-            running = await self._spawn(service, namespace, box, stack)
+            hide = await scrubber(session, service.container)
+            running = await self._spawn(service, namespace, box, stack, hide)
             try:
-                await self._until_ready(running, box)
+                await self._until_ready(running)
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):
                     running.process.kill()
@@ -174,21 +175,25 @@ class Services:
         return running
 
     async def _spawn(
-        self, service: Service, namespace: Namespace, box: sandbox.Sandbox, stack: contextlib.AsyncExitStack
+        self,
+        service: Service,
+        namespace: Namespace,
+        box: sandbox.Sandbox,
+        stack: contextlib.AsyncExitStack,
+        hide: Callable[[str], str],
     ) -> Running:
         process, report = await box.start()
         running = Running(service, namespace, process, stack)
-        running.reader = asyncio.ensure_future(self._listen(running, report, box))
+        running.reader = asyncio.ensure_future(self._listen(running, report, hide))
         running.exited = asyncio.ensure_future(process.wait())
         return running
 
-    async def _listen(self, running: Running, report: int, box: sandbox.Sandbox) -> None:
+    async def _listen(self, running: Running, report: int, hide: Callable[[str], str]) -> None:
         """Keep the end of what a service says."""
-        del box
 
         async def read(stream: asyncio.StreamReader | None) -> None:
             while stream and (line := await stream.readline()):
-                text = self._session.scrub(line.decode("utf-8", "replace"))
+                text = hide(line.decode("utf-8", "replace"))
                 running.tail.append(text)
                 self._session.output(text)
 
@@ -198,7 +203,7 @@ class Services:
         if failure:
             running.tail.append(failure.decode("utf-8", "replace"))
 
-    async def _until_ready(self, running: Running, box: sandbox.Sandbox) -> None:
+    async def _until_ready(self, running: Running) -> None:
         """Wait for all checked ports.
 
         Raises
@@ -206,10 +211,9 @@ class Services:
         ServiceError
             The service ended, or did not open a port in time.
         """
-        del box
         seconds = float(os.environ.get("DRYDOCK_SERVICE_SECONDS", READY_SECONDS))
         deadline = asyncio.get_running_loop().time() + seconds
-        checked = [p for p in running.service.container.config.ports if not p.experimental_skip_healthcheck]
+        checked = [p for p in running.service.container.config.service_ports if not p.experimental_skip_healthcheck]
         for port in (p.port for p in checked if p.protocol == "TCP"):
             pause = 0.02
             while not await self._session.network.opens(running.namespace.address, port):
@@ -241,7 +245,7 @@ class Services:
             services = [(alias, await node.value()) for alias, node in bindings]
             running = await asyncio.gather(*(self._held(stack, service) for _, service in services))
             if not services and namespace is None and not await self._session.network.has_way_out():
-                yield Link(files={path: path for path in ("/etc/resolv.conf", "/etc/hosts") if os.path.exists(path)})
+                yield Link(files=_host_files())
                 return
             if namespace is None:
                 namespace = await self._session.network.join()
@@ -286,3 +290,8 @@ class Services:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+
+def _host_files() -> dict[str, str]:
+    """Return the host's own name service files, for a command on the host's network."""
+    return {path: path for path in ("/etc/resolv.conf", "/etc/hosts") if os.path.exists(path)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import sys
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drydock.errors import DrydockError, InvalidArgumentError
@@ -13,10 +12,12 @@ from drydock.graph import Node, key_of
 from drydock.network import Network
 from drydock.plaintext import Scrubber
 from drydock.services import Services
-from drydock.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
+
+    from drydock.store import Store
 
 
 class Session:

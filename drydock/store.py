@@ -1,14 +1,15 @@
 """The cache folder: layers, records of operations, locks, and the session's temporary folder.
 
-    <cache>/v1/
-        in-use              shared lock of every running session; pruning takes it alone
-        layers/<id>/        file trees; a snapshot is a chain of them, as overlayfs stacks them
-        ops/<kk>/<key>.json what an operation gave: layers, output, exit code
-        blobs/sha256/…      image blobs, pulled or packed
-        volumes/<id>/       cache volumes
-        locks/<key>         one writer per key, over all engines
-        tmp/<session>/      removed when its session is gone
-        secret.key          random; secrets enter keys only as HMAC under it
+<cache>/v1/
+    in-use              shared lock of every running session; pruning takes it alone
+    starting            held by a session while it starts
+    layers/<id>/        file trees; a snapshot is a chain of them, as overlayfs stacks them
+    ops/<kk>/<key>.json what an operation gave: layers, output, exit code
+    blobs/sha256/…      image blobs, pulled or packed
+    volumes/<id>/       cache volumes
+    locks/<key>         one writer per key, over all engines
+    tmp/<session>/      removed when its session is gone
+    secret.key          random; secrets enter keys only as HMAC under it
 """
 
 from __future__ import annotations
@@ -62,10 +63,12 @@ class Store:
         self.root.chmod(0o700)
         self._in_use = (self.root / "in-use").open("a")
         fcntl.flock(self._in_use, fcntl.LOCK_SH)
-        remove_abandoned(self.root / "tmp")
-        self.tmp = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
-        self._alive = (self.tmp / "alive").open("w")
-        fcntl.flock(self._alive, fcntl.LOCK_EX)
+        with (self.root / "starting").open("a") as starting:  # lest another session takes ours for abandoned
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            remove_abandoned(self.root / "tmp")
+            self.tmp = Path(tempfile.mkdtemp(dir=self.root / "tmp"))
+            self._alive = (self.tmp / "alive").open("w")
+            fcntl.flock(self._alive, fcntl.LOCK_EX)
         self._secret = self._secret_key()
         self._pool = ThreadPoolExecutor(8, "drydock", initializer=self._enter_layers)
         self._count = 0
@@ -84,9 +87,7 @@ class Store:
 
     async def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> T:  # noqa: ANN401 - as `work` takes them
         """Do file work in a worker thread, whose working directory is `layers`."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, functools.partial(work, *args, **kwargs)
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._pool, functools.partial(work, *args, **kwargs))
 
     # Records
 
@@ -116,13 +117,13 @@ class Store:
         path.mkdir(mode=0o755)
         return path
 
-    def keep_layer(self, tree: Path, key: str) -> str:
-        """Move a finished tree into the store and return its layer id. The caller holds the lock of `key`."""
-        layer = key[:16]
-        target = self.layers / layer
-        if target.exists():  # left by an engine that died between this step and `save`
-            shutil.rmtree(target)
-        tree.rename(target)
+    def keep_layer(self, tree: Path) -> str:
+        """Move a finished tree into the store and return its layer id.
+
+        Ids are random: whatever is remembered of a layer never meets another one of the same name.
+        """
+        layer = secrets.token_hex(8)
+        tree.rename(self.layers / layer)
         return layer
 
     # Secrets
@@ -193,4 +194,4 @@ def remove_abandoned(folder: Path) -> None:
                 if _try_lock(alive.fileno()):
                     shutil.rmtree(path, ignore_errors=True)
         except FileNotFoundError:
-            continue  # being made by another session, or just removed by one
+            continue  # its session has just removed it

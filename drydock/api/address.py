@@ -25,7 +25,7 @@ def value(_session: Session, address: str) -> str:
 
 
 @resolves("Address.directory")
-async def directory(  # noqa: PLR0913 - the API's arguments
+async def directory(
     session: Session, address: str, *, exclude: list[str], include: list[str], gitignore: bool, no_cache: bool
 ) -> Tree:
     return await host.directory(
@@ -34,7 +34,7 @@ async def directory(  # noqa: PLR0913 - the API's arguments
 
 
 @resolves("Address.file")
-async def file(  # noqa: PLR0913 - the API's arguments
+async def file(
     session: Session, address: str, *, exclude: list[str], include: list[str], gitignore: bool, no_cache: bool
 ) -> FileRef:
     del exclude, include, gitignore  # one file is meant

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from drydock.api import directory as dirs
 from drydock.api.registry import SELF, resolves
 from drydock.diff import Difference, compare
-from drydock.edit import Editor
 from drydock.export import export_directory, host_path, remove
 from drydock.tree import SCRATCH, Selection, Tree, view
 
 if TYPE_CHECKING:
+    from drydock.edit import Editor
     from drydock.graph import Node
     from drydock.session import Session
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from drydock.api.file import read_bytes
 from drydock.api.registry import resolves
-from drydock.container import Container
 from drydock.errors import InvalidArgumentError
 from drydock.image import Port
-from drydock.tree import FileRef, view
 
 if TYPE_CHECKING:
+    from drydock.container import Container
     from drydock.graph import Node
     from drydock.session import Session
+    from drydock.tree import FileRef
 
 PLATFORM = "linux/amd64"
 
@@ -48,12 +50,8 @@ def without_env_variable(_session: Session, ctr: Container, *, name: str) -> Con
 async def with_env_file_variables(session: Session, ctr: Container, *, source: Node) -> Container:
     file: FileRef = await source.value()
 
-    def read() -> str:
-        with view(session.store, file.tree) as root, open(root + file.path, encoding="utf-8") as handle:
-            return handle.read()
-
     config = ctr.config
-    for line in (await session.store.run(read)).splitlines():
+    for line in (await read_bytes(session, file)).decode("utf-8", "replace").splitlines():
         name, separator, value = line.strip().removeprefix("export ").partition("=")
         if separator and not name.startswith("#"):
             config = config.with_env(name.strip(), value.strip().strip("\"'"))
@@ -192,7 +190,7 @@ def without_annotation(_session: Session, ctr: Container, *, name: str) -> Conta
 
 
 @resolves("Container.withExposedPort")
-def with_exposed_port(  # noqa: PLR0913 - the API's arguments
+def with_exposed_port(
     _session: Session,
     ctr: Container,
     *,
@@ -201,9 +199,7 @@ def with_exposed_port(  # noqa: PLR0913 - the API's arguments
     description: str | None = None,
     experimental_skip_healthcheck: bool,
 ) -> Container:
-    return replace(
-        ctr, config=ctr.config.with_port(Port(port, protocol, description, experimental_skip_healthcheck))
-    )
+    return replace(ctr, config=ctr.config.with_port(Port(port, protocol, description, experimental_skip_healthcheck)))
 
 
 @resolves("Container.withoutExposedPort")
@@ -224,8 +220,6 @@ UNITS = {"h": 3600 * SECOND, "m": 60 * SECOND, "s": SECOND, "ms": 1_000_000, "us
 
 def parse_duration(text: str) -> int:
     """Return the nanoseconds of a Go duration such as `1m30s`."""
-    import re  # noqa: PLC0415 - only here
-
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|us|ns|h|m|s)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise InvalidArgumentError(f"{text!r} is not a duration; write one such as 30s or 1m30s")
@@ -233,7 +227,7 @@ def parse_duration(text: str) -> int:
 
 
 @resolves("Container.withDockerHealthcheck")
-def with_docker_healthcheck(  # noqa: PLR0913 - the API's arguments
+def with_docker_healthcheck(
     _session: Session,
     ctr: Container,
     *,

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drydock import sandbox
 from drydock.api.registry import SELF, resolves
-from drydock.attach import attached
-from drydock.container import Container, Filesystem
+from drydock.attach import attached, scrubber
 from drydock.edit import squashed
 from drydock.errors import ExecError, InvalidArgumentError
 from drydock.graph import key_of
 from drydock.inputs import inputs
+from drydock.process import Process
 from drydock.tree import FileRef, Tree
 
 if TYPE_CHECKING:
-    from drydock.sandbox import Output, Process
+    from pathlib import Path
+
+    from drydock.container import Container, Filesystem
+    from drydock.sandbox import Output
     from drydock.session import Session
 
 SIGNALLED = range(128, 192)
@@ -42,7 +45,7 @@ def allowed(expect: str, exit_code: int) -> bool:
 
 
 @resolves("Container.withExec")
-def with_exec(  # noqa: PLR0913 - the API's arguments
+def with_exec(
     session: Session,
     ctr: Container,
     *,
@@ -61,7 +64,7 @@ def with_exec(  # noqa: PLR0913 - the API's arguments
     del experimental_privileged_nesting  # refused before
     if stdin and redirect_stdin:
         raise InvalidArgumentError("cannot set both stdin and redirectStdin")
-    process = sandbox.Process(
+    process = Process(
         args=command(ctr, args, use_entrypoint=use_entrypoint, expand=expand),
         env=dict(ctr.config.env),
         user=ctr.config.user,
@@ -80,12 +83,10 @@ def with_exec(  # noqa: PLR0913 - the API's arguments
     return ctr.with_files(step)
 
 
-async def executed(
-    session: Session, ctr: Container, files: Filesystem, process: Process, expect: str
-) -> Filesystem:
+async def executed(session: Session, ctr: Container, files: Filesystem, process: Process, expect: str) -> Filesystem:
     """Return the files after a command; from the cache where the same command ran on the same inputs before."""
     store = session.store
-    key = key_of("exec", files.root.key, *sandbox.key(process), expect, await inputs(ctr, files))
+    key = key_of("exec", files.root.key, *process.key(), expect, await inputs(ctr, files))
     if found := store.record(key):
         return _after(files, found)
     async with contextlib.AsyncExitStack() as stack:
@@ -96,7 +97,7 @@ async def executed(
         root = await squashed(store, files.root)
         box = await store.run(sandbox.prepare, store, root, await sandbox.few_layers(store, ready))
         try:
-            output = await session.services.guard(link, sandbox.run(box, session.scrub, session.output))
+            output = await session.services.guard(link, sandbox.run(box, await scrubber(session, ctr), session.output))
             if not allowed(expect, output.exit_code):
                 raise ExecError(list(process.args), output.exit_code, output.stdout, output.stderr)
             record = _kept(session, key, box, output, await store.run(sandbox.leavings, box))
@@ -107,7 +108,7 @@ async def executed(
 
 
 def _kept(
-    session: Session, key: str, box: sandbox.Sandbox, output: Output, layers: dict[str, object]
+    session: Session, key: str, box: sandbox.Sandbox, output: Output, layers: dict[str, Path | None]
 ) -> dict[str, object]:
     """Move the layers that a command left into the store; return the record."""
     store = session.store
@@ -115,19 +116,14 @@ def _kept(
     for index, (name, layer) in enumerate(layers.items()):
         overlay = box.trees[name] if name else box.root
         layer_key = key_of(key, "layer", index)
-        trees[name] = (
-            {"layers": [*overlay.tree.layers, store.keep_layer(layer, layer_key)], "key": layer_key}
-            if layer
-            else None
-        )
+        trees[name] = {"layers": [*overlay.tree.layers, store.keep_layer(layer)], "key": layer_key} if layer else None
     return {**asdict(output), "trees": trees}
 
 
-def _after(files: Filesystem, record: dict[str, object]) -> Filesystem:
-    output = sandbox.Output(**{name: record[name] for name in ("exit_code", "stdout", "stderr", "combined")})  # type: ignore[arg-type]
+def _after(files: Filesystem, record: dict[str, Any]) -> Filesystem:
+    output = sandbox.Output(**{name: record[name] for name in ("exit_code", "stdout", "stderr", "combined")})
     root, mounted = files.root, dict(files.mounted)
-    trees = record["trees"]
-    for name, left in trees.items():  # type: ignore[attr-defined]
+    for name, left in record["trees"].items():
         if left is None:
             continue
         if not name:

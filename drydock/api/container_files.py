@@ -34,9 +34,7 @@ async def place(ctr: Container, files: Filesystem, path: str) -> tuple[Tree, str
     return held, path.removeprefix(mount.target.rstrip("/")) or "/"
 
 
-def changed(
-    ctr: Container, path: str, change: Callable[[Filesystem, Tree, str], Awaitable[Tree]]
-) -> Container:
+def changed(ctr: Container, path: str, change: Callable[[Filesystem, Tree, str], Awaitable[Tree]]) -> Container:
     """Return the container with a change to the tree that a path lies in: the root's, or that of a mount."""
 
     async def step(files: Filesystem) -> Filesystem:
@@ -81,7 +79,7 @@ async def file(session: Session, ctr: Container, *, path: str, expand: bool) -> 
 
 
 @resolves("Container.exists")
-async def exists(  # noqa: PLR0913 - the API's arguments
+async def exists(
     session: Session,
     ctr: Container,
     *,
@@ -106,7 +104,7 @@ async def stat(session: Session, ctr: Container, *, path: str, do_not_follow_sym
 
 
 @resolves("Container.withDirectory")
-def with_directory(  # noqa: PLR0913 - the API's arguments
+def with_directory(
     session: Session,
     ctr: Container,
     *,
@@ -132,7 +130,7 @@ def with_directory(  # noqa: PLR0913 - the API's arguments
 
 
 @resolves("Container.withFile")
-def with_file(  # noqa: PLR0913 - the API's arguments
+def with_file(
     session: Session,
     ctr: Container,
     *,
@@ -156,7 +154,7 @@ def with_file(  # noqa: PLR0913 - the API's arguments
 
 
 @resolves("Container.withFiles")
-def with_files(  # noqa: PLR0913 - the API's arguments
+def with_files(
     session: Session,
     ctr: Container,
     *,
@@ -174,7 +172,7 @@ def with_files(  # noqa: PLR0913 - the API's arguments
 
 
 @resolves("Container.withNewFile")
-def with_new_file(  # noqa: PLR0913 - the API's arguments
+def with_new_file(
     session: Session,
     ctr: Container,
     *,

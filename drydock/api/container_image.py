@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 
 @resolves("Container.withRegistryAuth")
-def with_registry_auth(
-    _session: Session, ctr: Container, *, address: str, username: str, secret: Node
-) -> Container:
+def with_registry_auth(_session: Session, ctr: Container, *, address: str, username: str, secret: Node) -> Container:
     others = tuple(auth for auth in ctr.auths if auth[0] != address)
     return replace(ctr, auths=(*others, (address, username, secret)))
 
@@ -57,9 +55,7 @@ async def registry_client(session: Session, ctr: Container, service: Node | None
 
 
 @resolves("Container.from")
-async def from_(
-    session: Session, ctr: Container, *, address: str, registry_service: Node | None = None
-) -> Container:
+async def from_(session: Session, ctr: Container, *, address: str, registry_service: Node | None = None) -> Container:
     reference = Reference.parse(address)
     try:
         async with registry_client(session, ctr, registry_service) as skopeo:
@@ -79,7 +75,7 @@ async def _made_instead(session: Session, ctr: Container, address: str, error: R
     recipe = recipe_for(address)
     if recipe is None:
         raise ImageError(f"{error}; and there is no recipe to make {address} out of packages") from error
-    session.say_once(f"{address}: no image registry answers; {recipe.note}")
+    session.say_once(f"{address.partition('@')[0]}: no image registry answers; made of {recipe.note}")
     image = await made(session, recipe)
 
     async def reference() -> str:
@@ -149,7 +145,9 @@ async def packed(
     containers = [ctr, *[await variant.value() for variant in variants]]
     full = [c for c in containers if (await c.files()).root.layers]
     if len(full) > 1:
-        raise NotSupportedError("Container.publish(platformVariants) with several images: only linux/amd64 is built here")
+        raise NotSupportedError(
+            "Container.publish(platformVariants) with several images: only linux/amd64 is built here"
+        )
     chosen = full[0] if full else ctr
     root = (await chosen.files()).root
     if root.path != "/":
@@ -172,7 +170,7 @@ async def _at_top(session: Session, tree: Tree) -> Tree:
 
 
 @resolves("Container.publish")
-async def publish(  # noqa: PLR0913 - the API's arguments
+async def publish(
     session: Session,
     ctr: Container,
     *,
@@ -213,7 +211,7 @@ async def as_tarball(
                 folder = store.temporary("layout")
                 oci.write_layout(store, image, folder)
                 layer = new_layer(store, SCRATCH, lambda editor: _write_archive(editor, folder)) or folder
-                return store.keep_layer(layer, key)
+                return store.keep_layer(layer)
 
             found = {"layer": await store.run(write)}
             store.save(key, found)
@@ -226,7 +224,7 @@ def _write_archive(editor: Editor, folder: Path) -> None:
 
 
 @resolves("Container.export")
-async def export(  # noqa: PLR0913 - the API's arguments
+async def export(
     session: Session,
     ctr: Container,
     *,

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from drydock.api import directory as dirs
 from drydock.api.registry import resolves
 from drydock.container import Container, Filesystem, MountPoint, owner_in
-from drydock.edit import Editor
 from drydock.tree import FileRef, Tree
 
 if TYPE_CHECKING:
+    from drydock.edit import Editor
     from drydock.graph import Node
     from drydock.session import Session
 
@@ -38,7 +38,7 @@ def mounts(_session: Session, ctr: Container) -> list[str]:
 
 
 @resolves("Container.withMountedDirectory")
-def with_mounted_directory(  # noqa: PLR0913 - the API's arguments
+def with_mounted_directory(
     session: Session, ctr: Container, *, path: str, source: Node, owner: str, read_only: bool, expand: bool
 ) -> Container:
     async def held(files: Filesystem) -> Tree:
@@ -78,7 +78,7 @@ def with_mounted_file(
 
 
 @resolves("Container.withMountedCache")
-def with_mounted_cache(  # noqa: PLR0913 - the API's arguments
+def with_mounted_cache(
     _session: Session,
     ctr: Container,
     *,
@@ -101,14 +101,14 @@ def with_mounted_temp(
 
 
 @resolves("Container.withMountedSecret")
-def with_mounted_secret(  # noqa: PLR0913 - the API's arguments
+def with_mounted_secret(
     _session: Session, ctr: Container, *, path: str, source: Node, owner: str, mode: int, expand: bool
 ) -> Container:
     return mounted(ctr, MountPoint(ctr.path(path, expand=expand), "secret", source, owner, mode))
 
 
 @resolves("Container.withUnixSocket")
-def with_unix_socket(  # noqa: PLR0913 - the API's arguments
+def with_unix_socket(
     _session: Session, ctr: Container, *, path: str, source: Node, owner: str, expand: bool
 ) -> Container:
     return mounted(ctr, MountPoint(ctr.path(path, expand=expand), "socket", source, owner))
@@ -119,5 +119,3 @@ def with_unix_socket(  # noqa: PLR0913 - the API's arguments
 def without_mount(_session: Session, ctr: Container, *, path: str, expand: bool) -> Container:
     target = ctr.path(path, expand=expand)
     return dataclasses.replace(ctr, mounts=tuple(m for m in ctr.mounts if m.target != target))
-
-

@@ -157,9 +157,7 @@ async def export(session: Session, tree: Tree, *, path: str, wipe: bool) -> str:
 
 
 @resolves("Directory.withNewFile")
-async def with_new_file(
-    session: Session, tree: Tree, *, path: str, contents: str, permissions: int
-) -> Tree:
+async def with_new_file(session: Session, tree: Tree, *, path: str, contents: str, permissions: int) -> Tree:
     data = contents.encode("utf-8", "surrogateescape")
 
     def change(editor: Editor) -> None:
@@ -177,7 +175,7 @@ async def with_new_directory(session: Session, tree: Tree, *, path: str, permiss
 
 
 @resolves("Directory.withDirectory")
-async def with_directory(  # noqa: PLR0913 - the API's arguments
+async def with_directory(
     session: Session,
     tree: Tree,
     *,
@@ -193,7 +191,7 @@ async def with_directory(  # noqa: PLR0913 - the API's arguments
     return await copied(session, tree, path, await source.value(), selection, parse_owner(owner), permissions)
 
 
-async def copied(  # noqa: PLR0913 - one copy
+async def copied(
     session: Session,
     tree: Tree,
     path: str,
@@ -227,7 +225,7 @@ async def with_file(
     return await copied_file(session, tree, path, await source.value(), parse_owner(owner), permissions)
 
 
-async def copied_file(  # noqa: PLR0913 - one copy
+async def copied_file(
     session: Session,
     tree: Tree,
     path: str,
@@ -283,9 +281,7 @@ async def without(session: Session, tree: Tree, paths: list[str], *, by_content:
 
 
 @resolves("Directory.filter")
-async def filter_(
-    session: Session, tree: Tree, *, exclude: list[str], include: list[str], gitignore: bool
-) -> Tree:
+async def filter_(session: Session, tree: Tree, *, exclude: list[str], include: list[str], gitignore: bool) -> Tree:
     selection = Selection(tuple(include), tuple(exclude), gitignore)
     return await copied(session, SCRATCH, "/", tree, selection, None, None)
 

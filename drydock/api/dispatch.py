@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graphql import GraphQLError, GraphQLInterfaceType, GraphQLObjectType, get_named_type, is_list_type, is_wrapping_type
+from graphql import (
+    GraphQLError,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    get_named_type,
+    is_list_type,
+    is_wrapping_type,
+)
 
 from drydock.api import RESOLVERS
 from drydock.api.registry import SELF, finished, python_name
 from drydock.errors import NotSupportedError
-from drydock.graph import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from graphql import GraphQLResolveInfo
 
+    from drydock.graph import Node
     from drydock.session import Session
 
 UNSUPPORTED_FLAGS = {"experimentalPrivilegedNesting"}
 
 
-def type_of(value: Node, _info: GraphQLResolveInfo, _type: object) -> str:
+def type_of(value: Node, _info: GraphQLResolveInfo[Any], _type: object) -> str:
     """Return the concrete type behind an interface."""
     return value.type_name
 
@@ -29,7 +36,7 @@ def type_of(value: Node, _info: GraphQLResolveInfo, _type: object) -> str:
 def resolver_for(session: Session) -> Callable[..., Any]:
     """Return the function that answers every field of the schema."""
 
-    async def resolve(parent: Node | None, info: GraphQLResolveInfo, **arguments: Any) -> Any:  # noqa: ANN401
+    async def resolve(parent: Node | None, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:  # noqa: ANN401
         try:
             return await _resolve(session, parent, info, arguments)
         except GraphQLError:
@@ -42,7 +49,7 @@ def resolver_for(session: Session) -> Callable[..., Any]:
 
 
 async def _resolve(
-    session: Session, parent: Node | None, info: GraphQLResolveInfo, arguments: dict[str, Any]
+    session: Session, parent: Node | None, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]
 ) -> Any:  # noqa: ANN401 - any field
     field, owner = info.field_name, info.parent_type.name
     if field == "id" and parent:
@@ -70,9 +77,7 @@ async def _resolve(
     fresh = session.unique() if arguments.get("noCache") else 0
     place = (parent.digest if parent else "", field, arguments, fresh)
     if is_list_type(_unwrapped(info.return_type)):
-        return [
-            session.node(target.name, (*place, index), _giving(value)) for index, value in enumerate(await call())
-        ]
+        return [session.node(target.name, (*place, index), _giving(value)) for index, value in enumerate(await call())]
     return session.node(target.name, place, call)
 
 

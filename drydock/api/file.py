@@ -105,9 +105,7 @@ async def digest(session: Session, file: FileRef, *, exclude_metadata: bool) -> 
 @resolves("File.export")
 async def export(session: Session, file: FileRef, *, path: str, allow_parent_dir_path: bool) -> str:
     target = host_path(session.workdir, path)
-    return await session.store.run(
-        export_file, session.store, file, target, allow_directory=allow_parent_dir_path
-    )
+    return await session.store.run(export_file, session.store, file, target, allow_directory=allow_parent_dir_path)
 
 
 @resolves("File.withName")
@@ -136,7 +134,7 @@ async def chown(session: Session, file: FileRef, *, owner: str) -> FileRef:
 
 
 @resolves("File.withReplaced")
-async def with_replaced(  # noqa: PLR0913 - the API's arguments
+async def with_replaced(
     session: Session,
     file: FileRef,
     *,
@@ -155,7 +153,9 @@ async def with_replaced(  # noqa: PLR0913 - the API's arguments
         if found == 0:
             raise InvalidArgumentError(f"withReplaced: {search!r} is not in {file.name}")
         if found > 1 and first_from is None:
-            raise InvalidArgumentError(f"withReplaced: {search!r} is {found} times in {file.name}; use all or firstFrom")
+            raise InvalidArgumentError(
+                f"withReplaced: {search!r} is {found} times in {file.name}; use all or firstFrom"
+            )
         text = text[:start] + text[start:].replace(search, replacement, 1)
     data = text.encode("utf-8", "surrogateescape")
     mode = (await stat(session, file)).permissions
@@ -166,7 +166,7 @@ async def with_replaced(  # noqa: PLR0913 - the API's arguments
     return await _changed(session, file, ("replaced", search, replacement, all, first_from), file.name, change)
 
 
-async def _changed(  # noqa: PLR0913 - one change
+async def _changed(
     session: Session,
     file: FileRef,
     op: tuple[object, ...],

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from drydock.api import directory as dirs
 from drydock.api.changeset import Changeset
 from drydock.api.registry import resolves
-from drydock.edit import Editor
 from drydock.errors import GitError, HostToolError
 from drydock.tree import SCRATCH, Selection, Tree, view
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from drydock.edit import Editor
     from drydock.session import Session
 
 SECOND = 1_000_000_000
@@ -150,9 +150,7 @@ async def tree(session: Session, ref: Ref, *, discard_git_dir: bool, depth: int,
 @resolves("GitRepository.uncommitted")
 async def uncommitted(session: Session, repository: Repository) -> Changeset:
     """Compare the last commit with the working directory, without what .gitignore leaves out."""
-    before = await tree(
-        session, Ref(repository.tree, "HEAD"), discard_git_dir=True, depth=1, include_tags=False
-    )
+    before = await tree(session, Ref(repository.tree, "HEAD"), discard_git_dir=True, depth=1, include_tags=False)
     source = repository.tree
     listed = await ask(session, source, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 

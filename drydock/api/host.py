@@ -26,7 +26,7 @@ def host(_session: Session, _query: None) -> None:
 
 
 @resolves("Host.directory")
-async def directory(  # noqa: PLR0913 - the API's arguments
+async def directory(
     session: Session,
     _host: None,
     *,
@@ -100,6 +100,6 @@ async def imported(session: Session, source: str, selection: Selection) -> Tree:
     async with store.lock(record):
         if found := store.record(record):
             return tree_of(found)
-        tree = Tree((store.keep_layer(layer, record),), "/", key, by_content=True)
+        tree = Tree((store.keep_layer(layer),), "/", key, by_content=True)
         store.save(record, record_of(tree))
     return tree

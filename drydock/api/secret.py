@@ -23,6 +23,7 @@ class Secret:
     seal: str
 
     def __repr__(self) -> str:
+        """Name the secret, never show it."""
         return f"Secret({self.name!r})"
 
 
@@ -54,7 +55,7 @@ class CacheVolume:
 
 
 @resolves("Query.cacheVolume")
-def cache_volume(  # noqa: PLR0913 - the API's arguments
+def cache_volume(
     _session: Session, _query: None, *, key: str, source: Node | None = None, sharing: str, owner: str
 ) -> CacheVolume:
     return CacheVolume(key, source, sharing, owner)

@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from drydock.api.registry import SELF, resolves
-from drydock.container import Container
 from drydock.errors import InvalidArgumentError
 from drydock.graph import key_of
 from drydock.service import Service
 
 if TYPE_CHECKING:
+    from drydock.container import Container
     from drydock.graph import Node
     from drydock.image import Port
     from drydock.session import Session
 
 
 @resolves("Container.asService")
-def as_service(  # noqa: PLR0913 - the API's arguments
+def as_service(
     session: Session,
     ctr: Container,
     *,
@@ -58,12 +58,12 @@ def hostname(_session: Session, service: Service) -> str:
 
 @resolves("Service.ports")
 def ports(_session: Session, service: Service) -> list[Port]:
-    return list(service.container.config.ports)
+    return list(service.container.config.service_ports)
 
 
 @resolves("Service.endpoint")
 def endpoint(_session: Session, service: Service, *, port: int | None = None, scheme: str) -> str:
-    exposed = service.container.config.ports
+    exposed = service.container.config.service_ports
     if port is None and not exposed:
         raise InvalidArgumentError("endpoint: the service exposes no port; name one")
     address = f"{service.hostname}:{port if port is not None else exposed[0].port}"

@@ -24,7 +24,7 @@ def args(_session: Session, check: dict[str, Any]) -> list[str]:
 
 @resolves("HealthcheckConfig.shell")
 def shell(_session: Session, check: dict[str, Any]) -> bool:
-    return check.get("Test", [""])[:1] == ["CMD-SHELL"]
+    return bool(check.get("Test", ())[:1] == ["CMD-SHELL"])
 
 
 @resolves("HealthcheckConfig.retries")

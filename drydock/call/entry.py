@@ -146,14 +146,15 @@ def _check(words: Sequence[str], out: TextIO) -> int:
 
 
 def _connected(function: Callable[..., Awaitable[int]], *arguments: object) -> int:
-    """Run an async function; the SDK connects when it is first asked for something, and is closed at the end."""
+    """Run an async function within a connection.
+
+    It is made first: the SDK cannot make it for two requests that come at once.
+    """
     import anyio  # noqa: PLC0415
     import dagger  # noqa: PLC0415
 
-    async def closing() -> int:
-        try:
+    async def connected() -> int:
+        async with await dagger.connect():
             return await function(*arguments)
-        finally:
-            await dagger.close()
 
-    return anyio.run(closing)
+    return anyio.run(connected)

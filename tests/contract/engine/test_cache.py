@@ -72,7 +72,9 @@ async def test_an_instance_never_changes(debian: dagger.Container):
 
 
 @pytest.mark.drydock
-async def test_a_change_beside_the_chosen_files_changes_nothing(dag: dagger.Client, debian: dagger.Container, fresh: str):
+async def test_a_change_beside_the_chosen_files_changes_nothing(
+    dag: dagger.Client, debian: dagger.Container, fresh: str
+):
     def run(readme: str) -> dagger.Container:
         source = dag.directory().with_new_file("src/main", fresh).with_new_file("README", readme)
         return debian.with_directory("/src", source.filter(include=["src/**"])).with_exec(UUID)

@@ -1,6 +1,5 @@
 """Directories and files."""
 
-import os
 from pathlib import Path
 
 import dagger
@@ -99,9 +98,9 @@ async def test_export_writes_to_the_host_and_wipe_removes_the_rest(dag: dagger.C
     target.mkdir()
     (target / "old").write_text("old")
     await sample(dag).export(str(target))
-    assert sorted(os.listdir(target)) == ["a.txt", "empty", "old", "sub"]
+    assert sorted(path.name for path in target.iterdir()) == ["a.txt", "empty", "old", "sub"]
     await sample(dag).export(str(target), wipe=True)
-    assert sorted(os.listdir(target)) == ["a.txt", "empty", "sub"]
+    assert sorted(path.name for path in target.iterdir()) == ["a.txt", "empty", "sub"]
     await sample(dag).file("a.txt").export(str(tmp_path / "one"))
     assert (tmp_path / "one").read_text() == "a"
 

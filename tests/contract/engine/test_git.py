@@ -19,10 +19,13 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def git(folder: Path, *args: str) -> str:
+    return subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True).stdout.strip()
+
+
 async def test_head_is_the_last_commit(dag: dagger.Client, repository: Path):
-    expected = subprocess.run(["git", "-C", str(repository), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     head = dag.host().directory(str(repository)).as_git().head()
-    assert await head.commit() == expected.stdout.strip()
+    assert await head.commit() == git(repository, "rev-parse", "HEAD")
     assert await head.ref() == "refs/heads/main"
 
 

@@ -57,12 +57,10 @@ async def test_a_malformed_reference_is_refused(dag: dagger.Client):
         await dag.container().from_("Not A Reference").sync()
 
 
-async def test_wrong_credentials_are_refused_and_right_ones_work(
-    dag: dagger.Client, debian: dagger.Container, fresh: str
-):
-    # user:right, as `htpasswd -B` writes it
-    line = "user:$2b$05$3ritcXebSCkd0.5XrsQn7uO2SADHYgXmc1.KJbG6QSU9jDpXO0hE6"
-    guarded = (
+def guarded(dag: dagger.Client, fresh: str, port: int) -> dagger.Service:
+    """A registry that wants a password. Engines remember credentials by host and port: each test has its own port."""
+    line = "user:$2b$05$3ritcXebSCkd0.5XrsQn7uO2SADHYgXmc1.KJbG6QSU9jDpXO0hE6"  # `right`, as `htpasswd -B` writes it
+    return (
         dag.container()
         .from_(REGISTRY)
         .with_env_variable("RUN", fresh)
@@ -70,16 +68,23 @@ async def test_wrong_credentials_are_refused_and_right_ones_work(
         .with_env_variable("REGISTRY_AUTH", "htpasswd")
         .with_env_variable("REGISTRY_AUTH_HTPASSWD_REALM", "realm")
         .with_env_variable("REGISTRY_AUTH_HTPASSWD_PATH", "/auth/htpasswd")
-        .with_exposed_port(5000)
+        .with_env_variable("REGISTRY_HTTP_ADDR", f":{port}")
+        .with_exposed_port(port)
         .as_service(use_entrypoint=True)
     )
-    image = app(debian, fresh)
-    wrong = image.with_registry_auth("localhost:5000", "user", dag.set_secret("p", "wr0ng-password"))
-    with pytest.raises(dagger.QueryError, match="(?i)unauthorized|authentication|401") as caught:
-        await wrong.publish("localhost:5000/app:v1", registry_service=guarded)
+
+
+async def test_wrong_credentials_are_refused_and_not_shown(dag: dagger.Client, debian: dagger.Container, fresh: str):
+    secret = dag.set_secret("wrong", "wr0ng-password")
+    image = app(debian, fresh).with_registry_auth("localhost:5001", "user", secret)
+    with pytest.raises(dagger.QueryError, match=r"(?i)unauthorized|authentication|401") as caught:
+        await image.publish("localhost:5001/app:v1", registry_service=guarded(dag, fresh, 5001))
     assert "wr0ng-password" not in str(caught.value)
-    right = image.with_registry_auth("localhost:5000", "user", dag.set_secret("p", "right"))
-    assert "@sha256:" in await right.publish("localhost:5000/app:v1", registry_service=guarded)
+
+
+async def test_right_credentials_open_a_registry(dag: dagger.Client, debian: dagger.Container, fresh: str):
+    image = app(debian, fresh).with_registry_auth("localhost:5002", "user", dag.set_secret("right", "right"))
+    assert "@sha256:" in await image.publish("localhost:5002/app:v1", registry_service=guarded(dag, fresh, 5002))
 
 
 async def test_a_tarball_is_an_oci_layout_that_can_be_imported(

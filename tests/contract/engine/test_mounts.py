@@ -7,7 +7,9 @@ import pytest
 
 async def test_a_mounted_directory_is_writable_and_stays_out_of_the_image(dag: dagger.Client, debian: dagger.Container):
     source = dag.directory().with_new_file("in", "in")
-    ctr = debian.with_mounted_directory("/m/src", source).with_exec(["sh", "-c", "cat /m/src/in; echo new > /m/src/out"])
+    ctr = debian.with_mounted_directory("/m/src", source).with_exec(
+        ["sh", "-c", "cat /m/src/in; echo new > /m/src/out"]
+    )
     assert await ctr.stdout() == "in"
     assert await ctr.directory("/m/src").entries() == ["in", "out"]
     assert await ctr.with_exec(["cat", "/m/src/out"]).stdout() == "new\n"
@@ -18,7 +20,10 @@ async def test_a_mounted_directory_is_writable_and_stays_out_of_the_image(dag: d
 
 async def test_a_mounted_file_is_seen(dag: dagger.Client, debian: dagger.Container):
     file = dag.directory().with_new_file("f", "mounted").file("f")
-    assert await debian.with_mounted_file("/etc/mine.conf", file).with_exec(["cat", "/etc/mine.conf"]).stdout() == "mounted"
+    assert (
+        await debian.with_mounted_file("/etc/mine.conf", file).with_exec(["cat", "/etc/mine.conf"]).stdout()
+        == "mounted"
+    )
 
 
 async def test_a_mount_has_its_owner(dag: dagger.Client, debian: dagger.Container):

@@ -1,13 +1,15 @@
 """Secrets reach commands, and nothing else."""
 
 import subprocess
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 import dagger
 import pytest
 
-PLAIN = "p1aintext-of-a-secret"
+# Not a literal: the cache folder may hold a copy of this file.
+PLAIN = uuid.uuid4().hex
 
 
 async def test_a_secret_variable_reaches_the_command_and_no_output(dag: dagger.Client, debian: dagger.Container):

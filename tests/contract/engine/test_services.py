@@ -25,7 +25,7 @@ async def test_two_services_may_use_the_same_port(python: dagger.Container, fres
     ctr = python.with_service_binding("one", server(python, f"{fresh}1")).with_service_binding(
         "two", server(python, f"{fresh}2")
     )
-    both = f"{GET.replace('sys.argv[1]', 'sys.argv[1]')}; print(urllib.request.urlopen(sys.argv[2]).read().decode(), end='')"
+    both = f"{GET}; sys.argv.pop(1); {GET}"
     said = await ctr.with_exec(["python3", "-c", both, "http://one:8000/", "http://two:8000/"]).stdout()
     assert said == f"{fresh}1{fresh}2"
 
@@ -35,7 +35,9 @@ async def test_the_same_definition_is_the_same_running_instance(python: dagger.C
         python.with_env_variable("RUN", fresh)
         .with_workdir("/srv")
         .with_exposed_port(8000)
-        .as_service(args=["sh", "-c", "cat /proc/sys/kernel/random/uuid > index.html; exec python3 -m http.server 8000"])
+        .as_service(
+            args=["sh", "-c", "cat /proc/sys/kernel/random/uuid > index.html; exec python3 -m http.server 8000"]
+        )
     )
     ctr = python.with_service_binding("www", counting)
     ask = ["python3", "-c", GET, "http://www:8000/"]
@@ -80,7 +82,7 @@ async def test_a_service_may_need_a_service(python: dagger.Container, fresh: str
 @pytest.mark.drydock
 async def test_the_error_of_a_service_that_ends_early_holds_its_last_words(python: dagger.Container):
     service = python.with_exposed_port(1234).as_service(args=["sh", "-c", "echo no database >&2; exit 3"])
-    with pytest.raises(dagger.QueryError, match="(?s)exited with 3 before port 1234 was open.*no database"):
+    with pytest.raises(dagger.QueryError, match=r"(?s)exited with 3 before port 1234 was open.*no database"):
         await service.start()
 
 
