@@ -26,18 +26,23 @@ npm run --silent test:integration >/dev/null
 step build;       COMMIT=$commit BUILT=2026-01-01T00:00:00Z npm run --silent build
 step image
 npm ci --no-audit --no-fund --silent --omit=dev --omit=optional
-container=$(buildah from "oci-archive:$base")
+container=$(buildah from --quiet "oci-archive:$base" 2>/dev/null)
 buildah copy --quiet "$container" node_modules /app/node_modules >/dev/null
 buildah copy --quiet "$container" dist /app/dist >/dev/null
 buildah copy --quiet "$container" package.json /app/package.json >/dev/null
-buildah config --user 1001:1001 --workingdir /app --entrypoint '["node","dist/main.js"]' "$container"
-buildah commit --quiet --rm "$container" slipway-bench >/dev/null
+buildah config --user 1001:1001 --workingdir /app --cmd '' --entrypoint '["node","dist/main.js"]' "$container" 2>/dev/null
+buildah commit --quiet --rm "$container" slipway-bench >/dev/null 2>&1
 step push
-REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=$work/registry REGISTRY_HTTP_ADDR=$registry docker-registry serve /etc/docker/registry/config.yml >"$work/registry.log" 2>&1 & echo $! >"$work/registry.pid"
+cat > "$work/registry.yml" <<END
+version: 0.1
+storage: {filesystem: {rootdirectory: $work/registry}}
+http: {addr: "$registry"}
+END
+docker-registry serve "$work/registry.yml" >"$work/registry.log" 2>&1 & echo $! >"$work/registry.pid"
 until curl -fs "http://$registry/v2/" >/dev/null; do sleep 0.1; done
 buildah push --quiet --tls-verify=false --digestfile "$work/digest" slipway-bench "docker://$registry/harbour:$commit"
 step run
-running=$(buildah from --tls-verify=false --pull-always "docker://$registry/harbour@$(cat "$work/digest")")
+running=$(buildah from --quiet --tls-verify=false --pull-always "docker://$registry/harbour@$(cat "$work/digest")" 2>/dev/null)
 root=$(buildah mount "$running")
 chroot "$root" /bin/sh -c "cd /app && node dist/migrate.js --dry-run >/dev/null && node dist/migrate.js >/dev/null"
 chroot --userspec 1001:1001 "$root" /bin/sh -c "cd /app && PORT=$port LOG_LEVEL=warn exec node dist/main.js" & echo $! >"$work/app.pid"

@@ -1,12 +1,14 @@
 """Layers as directories and as tars. (Whiteouts need mknod, and so root.)"""
 
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from drydock.layer import _write_tar, unpack
+from drydock.layer import _write_tar, blob_path, pack, unpack
+from drydock.store import Store
 
 
 class Sink:
@@ -53,6 +55,18 @@ def test_the_same_files_give_the_same_bytes(root: Path, tmp_path: Path):
 
 def test_no_entry_is_later_than_wanted(root: Path, tmp_path: Path):
     assert {m.mtime for m in packed(root, tmp_path / "tar", latest=1_000_000_000)} == {1_000_000_000}
+
+
+def test_a_layer_with_nothing_later_than_the_release_is_packed_once_for_all_releases(root: Path, tmp_path: Path):
+    store = Store(tmp_path / "cache")
+    os.utime(root / "a", (5, 5), follow_symlinks=False)
+    shutil.copytree(root, store.layers / "layer", symlinks=True)
+    release, next_release, before = 2_000_000_001, 2_000_000_002, 1_000_000_000
+    first = pack(store, "layer", latest=release)
+    written = blob_path(store, first.digest).stat().st_mtime_ns
+    assert pack(store, "layer", latest=next_release) == first
+    assert blob_path(store, first.digest).stat().st_mtime_ns == written
+    assert pack(store, "layer", latest=before) != first
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts are device nodes, which root makes")
