@@ -99,6 +99,7 @@ def main() -> int:
     environment.make("embedded")
     rows = []
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as temporary:
+        Path(temporary).chmod(0o755)  # plain.sh runs PostgreSQL as another user
         project = Project(Path(temporary), arguments.engine)
         project.ship()  # what is made once is not what is compared
 
