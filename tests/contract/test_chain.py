@@ -7,6 +7,7 @@ from pathlib import Path
 import dagger
 import pytest
 
+from pipeline import images
 from pipeline.content import content_of
 from pipeline.errors import (
     GateClosedError,
@@ -112,6 +113,20 @@ async def test_integration_ends_at_its_deadline(make: Make, repository: Path):
     (repository / "service" / "scripts" / "check.mjs").write_text("setInterval(() => {}, 1000);")
     with pytest.raises(NotReadyError, match="not done within 5 s"):
         await make().integration(seconds=5)
+
+
+async def test_a_database_that_never_gets_ready_ends_the_integration_tests(make: Make):
+    # A service that listens, but never where a database would.
+    with pytest.raises(NotReadyError, match="the database never got ready"):
+        await make(postgres_image=images.REGISTRY).integration(seconds=10)
+
+
+async def test_a_database_that_never_gets_ready_ends_the_deployment(make: Make, scanner: Scanner):
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    release = await cleared.publish()
+    release.images.postgres = images.REGISTRY
+    with pytest.raises(NotReadyError, match="the database did not answer within 10 s"):
+        await release.deploy(start_seconds=10)
 
 
 async def test_the_image_runs_unprivileged_and_holds_no_package_manager_and_no_source(make: Make):
