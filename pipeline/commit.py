@@ -1,5 +1,6 @@
 """Which commit the source is, read with Git."""
 
+import fnmatch
 import re
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,6 +15,10 @@ from pipeline.execution import run
 from pipeline.schema import field, object_type
 
 UNVERSIONED = "unversioned"
+# Never part of a build, wherever it lies in the service.
+NOT_SOURCE = ("node_modules", "dist", "coverage", ".git", ".env", ".env.*")
+# Ignored files too: a build would read them, and no commit tells of them.
+STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching", "--")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -26,6 +31,7 @@ class Commit:
     epoch: Annotated[int, Doc("Commit time, seconds since 1970, or 0.")] = field(default=0)
     url: Annotated[str, Doc("Address of the repository, without credentials, or empty.")] = field(default="")
     dirty: Annotated[bool, Doc("Whether the source holds what no commit holds.")] = field(default=False)
+    changes: Annotated[list[str], Doc("That, as `git status` names it.")] = field(default=list)
 
     @property
     def tag(self) -> str:
@@ -42,7 +48,9 @@ def check_releasable(commit: Commit) -> None:
     if commit.dirty or commit.sha == UNVERSIONED:
         what = "has no commit" if commit.sha == UNVERSIONED else "has uncommitted changes"
         raise InvalidInputError(
-            f"publish: the source {what}, so it may only be rehearsed", hint="commit, then run again"
+            f"publish: the source {what}, so it may only be rehearsed",
+            output="\n".join(commit.changes),
+            hint="commit or remove them, then run again",
         )
 
 
@@ -70,6 +78,16 @@ def without_credentials(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path.removesuffix(".git"), "", ""))
 
 
+def changes_of(status: str) -> list[str]:
+    """Return what `git status --porcelain -z` tells of, without ignored files that enter no build."""
+    entries = [entry for entry in status.split("\0") if entry]
+    return [entry for entry in entries if not (entry.startswith("!! ") and _enters_no_build(entry[3:]))]
+
+
+def _enters_no_build(path: str) -> bool:
+    return any(fnmatch.fnmatchcase(part, pattern) for part in path.split("/") for pattern in NOT_SOURCE)
+
+
 async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: str = "") -> Commit:
     """Read the commit of a working tree, and whether `path` in it differs from that commit.
 
@@ -90,10 +108,13 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
     git = (
         dag.container()
         .from_(image)
-        # The tree belongs to whoever owns it: nothing of it is executed.
-        .with_env_variable("GIT_CONFIG_COUNT", "1")
+        # The tree belongs to whoever owns it, and nothing that its configuration names is run.
+        .with_env_variable("GIT_CONFIG_COUNT", "2")
         .with_env_variable("GIT_CONFIG_KEY_0", "safe.directory")
         .with_env_variable("GIT_CONFIG_VALUE_0", "*")
+        .with_env_variable("GIT_CONFIG_KEY_1", "core.fsmonitor")
+        .with_env_variable("GIT_CONFIG_VALUE_1", "false")
+        .with_env_variable("GIT_OPTIONAL_LOCKS", "0")
         .with_mounted_directory("/source", source)
         .with_workdir("/source")
     )
@@ -106,9 +127,10 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask, "log", ["log", "-1", "--format=%H%n%cI%n%ct"])
-        tasks.start_soon(ask, "status", ["status", "--porcelain", "--untracked-files=all", "--", path])
+        tasks.start_soon(ask, "status", [*STATUS, path])
         tasks.start_soon(ask, "url", ["config", "--default", "", "--get", "remote.origin.url"])
 
+    changes = changes_of(answers["status"])
     head, created, epoch = answers["log"].split()
     if sha and sha != head:
         raise InvalidInputError(
@@ -120,5 +142,6 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
         created=created,
         epoch=int(epoch),
         url=without_credentials(answers["url"].strip()),
-        dirty=bool(answers["status"].strip()),
+        dirty=bool(changes),
+        changes=changes,
     )

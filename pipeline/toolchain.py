@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 import dagger
 from dagger import dag
 
-from pipeline.commit import Commit
+from pipeline.commit import NOT_SOURCE, Commit
 from pipeline.errors import InvalidInputError
 from pipeline.images import Images
 
@@ -15,8 +16,8 @@ WORKDIR = "/app"
 PORT = 3000
 USER = "1001:1001"
 SCRIPTS = ("lint", "typecheck", "test", "test:integration", "build")
+_NAME = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 MANIFESTS = ("package.json", "package-lock.json", ".npmrc")
-NOT_SOURCE = ("node_modules", "dist", "coverage", ".git", ".env", ".env.*")
 
 # What the official images carry for building; a running service needs none of it.
 PACKAGE_MANAGERS = (
@@ -75,7 +76,7 @@ class Toolchain:
     @property
     def files(self) -> dagger.Directory:
         """The source without what is installed, built or private."""
-        return self.source.filter(exclude=list(NOT_SOURCE))
+        return self.source.filter(exclude=[f"**/{name}" for name in NOT_SOURCE])
 
     def base(self) -> dagger.Container:
         """Node, as it comes."""
@@ -188,4 +189,10 @@ def parse_manifest(text: str, scripts: Sequence[str]) -> str:
             f"package.json has no script {', '.join(map(repr, missing))}",
             hint=f"Slipway calls the npm scripts {', '.join(SCRIPTS)}",
         )
-    return str(manifest.get("name") or "service").rpartition("/")[2]
+    name = str(manifest.get("name") or "service").rpartition("/")[2]
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"package.json's name {name!r} cannot name an image",
+            hint="use lower-case letters and digits, with dots, dashes or underscores between them",
+        )
+    return name

@@ -8,6 +8,7 @@ import dagger
 import pytest
 
 from pipeline import images
+from pipeline.commit import check_releasable
 from pipeline.content import content_of
 from pipeline.errors import (
     GateClosedError,
@@ -151,18 +152,29 @@ async def test_the_image_says_where_it_comes_from(make: Make):
     assert labels["org.opencontainers.image.title"] == "tiny"
 
 
-async def test_two_builds_of_one_commit_hold_the_same_layers(make: Make, repository: Path):
-    # An ignored file that npm reads: all is installed and built anew, and nothing of it enters the image.
-    npmrc = repository / "service" / ".npmrc"
+async def test_two_builds_of_one_commit_hold_the_same_layers(make: Make):
     layers = []
-    for comment in ("# once", "# again"):
-        slipway = make({"service/.gitignore": ".npmrc\n"})
-        npmrc.write_text(comment)
+    for time in ("once", "again"):
+        slipway = make()
+        # Another npmrc: all is installed and built anew, and nothing of it enters the image.
+        slipway.npmrc = dagger.dag.set_secret(f"npmrc-{time}", f"# {time}\n")
         candidate = await (await slipway.verify()).build()
-        assert not candidate.commit.dirty
         node = dagger.dag.container().from_(candidate.images.node)
         layers.append((await content_of([candidate.container], node)).layers)
     assert layers[0] == layers[1]
+
+
+async def test_an_ignored_file_that_a_build_would_read_is_not_of_the_commit(make: Make, repository: Path):
+    slipway = make({"service/.gitignore": "node_modules/\ndist/\n.env\nlocal.js\n"})
+    for harmless in ("node_modules/x/index.js", "dist/old.js", ".env"):
+        (repository / "service" / harmless).parent.mkdir(parents=True, exist_ok=True)
+        (repository / "service" / harmless).write_text("1;")
+    assert not (await slipway.verify()).commit.dirty
+    (repository / "service" / "src" / "local.js").write_text("1;")
+    commit = (await make().verify()).commit
+    assert commit.changes == ["!! service/src/local.js"]
+    with pytest.raises(InvalidInputError, match=r"uncommitted changes"):
+        check_releasable(commit)
 
 
 async def test_the_gate_closes_on_a_high_finding(make: Make, scanner: Scanner):

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from pipeline.candidate import check_severities
@@ -54,6 +56,12 @@ def test_the_name_of_a_scoped_package_is_its_last_part():
 def test_a_manifest_that_is_no_object_is_refused(text: str):
     with pytest.raises(InvalidInputError, match=r"package\.json"):
         parse_manifest(text, [])
+
+
+@pytest.mark.parametrize("name", ["My App", "UPPER", "a;b", "-x", "naïve"])
+def test_a_name_that_no_image_can_have_is_refused(name: str):
+    with pytest.raises(InvalidInputError, match="cannot name an image"):
+        parse_manifest(json.dumps({"name": name}), [])
 
 
 def test_every_missing_script_is_named():
