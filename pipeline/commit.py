@@ -120,14 +120,17 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
     )
     answers: dict[str, str] = {}
 
-    async def ask(name: str, argv: Sequence[str]) -> None:
+    # An index made anew, because the tree's own may say of a file that it never changes.
+    unbiased = git.with_env_variable("GIT_INDEX_FILE", "/tmp/index").with_exec(["git", "read-tree", "HEAD"])  # noqa: S108
+
+    async def ask(name: str, argv: Sequence[str], container: dagger.Container = git) -> None:
         answers[name] = await run(
-            git, ["git", *argv], what="git", hint="commit something first, or give --commit and no .git"
+            container, ["git", *argv], what="git", hint="commit something first, or give --commit and no .git"
         )
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask, "log", ["log", "-1", "--format=%H%n%cI%n%ct"])
-        tasks.start_soon(ask, "status", [*STATUS, path])
+        tasks.start_soon(ask, "status", [*STATUS, path], unbiased)
         tasks.start_soon(ask, "url", ["config", "--default", "", "--get", "remote.origin.url"])
 
     changes = changes_of(answers["status"])

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import dagger
 import pytest
 
@@ -255,6 +256,15 @@ async def test_a_dirty_tree_may_only_be_rehearsed(make: Make, scanner: Scanner):
         await cleared.publish(registry="localhost:5000/app")
     release = await cleared.publish()
     assert release.rehearsal
+
+
+async def test_a_change_that_git_was_told_not_to_see_is_seen(make: Make, repository: Path):
+    make()
+    changed = repository / "service" / "src" / "main.js"
+    changed.write_text(changed.read_text() + "// not in any commit\n")
+    hide = ["git", "-C", str(repository), "update-index", "--assume-unchanged", "service/src/main.js"]
+    await anyio.run_process(hide)
+    assert (await make().verify()).commit.changes == [" M service/src/main.js"]
 
 
 @pytest.mark.parametrize("address", ["app", "https://ghcr.io/org/app", "ghcr.io/org/app:1", "ghcr.io/Org/app"])
