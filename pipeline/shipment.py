@@ -14,6 +14,8 @@ from pipeline.schema import field, function, object_type
 
 T = TypeVar("T")
 
+# What the SDK talks to the engine with; it lets their errors through when the engine goes away.
+CONNECTION_LIBRARIES = {"gql", "httpx", "tenacity"}
 STAGES = ("verify", "build", "scan", "publish", "deploy", "smoke")
 
 
@@ -62,6 +64,8 @@ def _told(error: BaseException) -> str:
         return str(error)
     if isinstance(error, dagger.DaggerError):
         return f"the engine failed: {error}\n  try: run it again; if it comes back, run with --debug"
+    if type(error).__module__.partition(".")[0] in CONNECTION_LIBRARIES:
+        return f"the connection to the engine was lost ({type(error).__name__})\n  try: run it again"
     return f"unexpected {type(error).__name__}: {error}\n  try: this is a bug in Slipway, please report it"
 
 

@@ -37,6 +37,8 @@ class EngineSession:
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": paths},
             text=True,
+            # Ctrl-C is for the command alone, which then ends the session; it also ends with its stdin.
+            start_new_session=True,
         )
 
     def ready(self) -> None:

@@ -1,5 +1,6 @@
 """The commands of the README, as a newcomer types them: in a fresh clone, with an empty HOME."""
 
+import contextlib
 import json
 import os
 import re
@@ -187,6 +188,31 @@ def test_a_run_killed_halfway_is_repaired_by_the_next(clone: Clone):
     assert DIGEST.search(done.stdout)
 
 
+def test_ctrl_c_ends_the_run_at_once_and_leaves_nothing_behind(clone: Clone):
+    (clone.folder / "app" / "src" / "interrupted.ts").write_text("export const interrupted = true;\n")
+    process = subprocess.Popen(
+        ["./ship"],
+        cwd=clone.folder,
+        env=clone.variables(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr
+    for line in process.stderr:
+        if "passed" in line or "verify" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "bug" not in told
+    if clone.engine == "embedded":
+        assert process.returncode == 130
+        assert not running(clone.cache)
+    (clone.folder / "app" / "src" / "interrupted.ts").unlink()
+
+
 def test_two_runs_at_once_do_not_harm_each_other(clone: Clone):
     runs = [
         subprocess.Popen(
@@ -202,6 +228,16 @@ def test_two_runs_at_once_do_not_harm_each_other(clone: Clone):
     ends = [run.communicate(timeout=1200) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], ends
     assert ends[0][0].splitlines()[-1] == ends[1][0].splitlines()[-1]
+
+
+def running(folder: Path) -> list[str]:
+    """Return the processes whose environment names a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text())
+    return found
 
 
 def mounted(folder: Path) -> list[str]:
