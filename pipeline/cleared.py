@@ -78,13 +78,13 @@ class Cleared:
         if not self._is_same(stored):
             raise RegistryError(
                 f"publish: {pinned} is not what was scanned",
-                output=f"scanned: {' '.join(self.content.layers)}\nstored:  {' '.join(stored.layers)}",
+                output=f"scanned: {' '.join(self.content.layers)}\nstored:  {' '.join(stored.content.layers)}",
                 hint="something between engine and registry changes images: do not deploy this",
             )
         return Release(
             reference=str(pinned),
             digest=digest,
-            config_digests=stored.configs,
+            config_digests=stored.content.configs,
             commit=self.commit.sha,
             registry=target,
             images=self.images,
@@ -141,5 +141,5 @@ class Cleared:
         return Pinned.parse(published).digest
 
     def _is_same(self, stored: Stored) -> bool:
-        """Whether an image holds the files that were scanned, layer by layer."""
-        return sorted(stored.layers) == sorted(self.content.layers)
+        """Whether an image holds and does what was scanned: layers, entrypoint, user, everything but its times."""
+        return stored.content.fingerprints == self.content.fingerprints

@@ -1,5 +1,6 @@
 """What an image is made of, so that each hop can be compared with the one before."""
 
+import hashlib
 import json
 from typing import Annotated, Any
 
@@ -21,6 +22,22 @@ class Content:
 
     configs: Annotated[list[str], Doc("Digest of each platform's config, which names its layers.")] = field()
     layers: Annotated[list[str], Doc("Digests of the uncompressed layers, platform by platform.")] = field()
+    fingerprints: Annotated[list[str], Doc("Of each platform: what it holds and does, not when.")] = field()
+
+    @classmethod
+    def of(cls, images: list[dict[str, Any]]) -> "Content":
+        """Tell of images as content.mjs and manifest.mjs print them."""
+        return cls(
+            configs=[str(image["digest"]) for image in images],
+            layers=[str(layer) for image in images for layer in image["config"]["rootfs"]["diff_ids"]],
+            fingerprints=sorted(fingerprint(image["config"], image["blobs"]) for image in images),
+        )
+
+
+def fingerprint(config: dict[str, Any], blobs: list[str]) -> str:
+    """Return a digest of an image's config and layer blobs, without the times at which an engine wrote them."""
+    lasting = {key: value for key, value in config.items() if key not in {"created", "history"}}
+    return hashlib.sha256(json.dumps([lasting, blobs], sort_keys=True).encode()).hexdigest()
 
 
 def archive_of(container: dagger.Container) -> dagger.File:
@@ -46,7 +63,4 @@ async def content_of(containers: list[dagger.Container], node: dagger.Container)
     async with anyio.create_task_group() as tasks:
         for position, container in enumerate(containers):
             tasks.start_soon(read, position, container)
-    return Content(
-        configs=[str(image["config"]) for image in found],
-        layers=[str(layer) for image in found for layer in image["layers"]],
-    )
+    return Content.of(found)

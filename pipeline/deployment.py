@@ -10,7 +10,7 @@ from dagger import Doc, dag, enum_type
 
 from pipeline.console import say
 from pipeline.errors import SmokeFailedError
-from pipeline.execution import run, run_id
+from pipeline.execution import run_id
 from pipeline.images import Images
 from pipeline.proof import Proof
 from pipeline.schema import field, object_type, uncached
@@ -18,6 +18,7 @@ from pipeline.scripts import script
 from pipeline.toolchain import PORT
 
 ATTEMPTS = 10
+RESULT = "/slipway/result.json"
 
 
 @enum_type
@@ -60,12 +61,19 @@ class Deployment:
             .with_new_file("/slipway/smoke.mjs", script("smoke.mjs"))
             .with_service_binding("service", self.service)
         )
-        argv = ["node", "/slipway/smoke.mjs", f"http://service:{PORT}", self.commit, str(attempts)]
+        argv = ["node", "/slipway/smoke.mjs", RESULT, f"http://service:{PORT}", self.commit, str(attempts)]
         if test:
             client = client.with_mounted_file("/slipway/test.mjs", test)
             argv.append("/slipway/test.mjs")
         client = client.with_env_variable("SLIPWAY_RUN", run_id())
-        answer = json.loads(await run(client, argv, what="smoke"))
+        try:
+            answer = json.loads(await client.with_exec(argv).file(RESULT).contents())
+        except dagger.QueryError as error:
+            raise SmokeFailedError(
+                f"smoke: {self.release}: the test ended without a result",
+                output=str(error),
+                hint="the service's own test must return or throw, not exit",
+            ) from error
         if not answer["passed"]:
             raise SmokeFailedError(
                 f"smoke: {self.release} failed {answer['attempts']} of {attempts} attempts",

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import dagger
 from dagger import Doc, dag
 
+from pipeline.content import Content
 from pipeline.errors import InvalidInputError, RegistryError
 from pipeline.execution import run, run_id
 from pipeline.references import Repository
@@ -32,25 +33,17 @@ class Stored:
     """An image as the registry gives it back: every digest computed from the bytes received."""
 
     digest: str
-    configs: list[str]
-    layers: list[str]
+    content: Content
     revision: str
 
     @classmethod
     def read(cls, answer: dict[str, Any]) -> "Stored":
         """Take what the manifest script printed."""
-        configs = [json.loads(config["text"]) for config in answer["configs"]]
+        labels = (answer["images"][0]["config"].get("config") or {}).get("Labels") or {}
         return cls(
             digest=answer["digest"],
-            configs=[config["digest"] for config in answer["configs"]],
-            layers=[str(layer) for config in configs for layer in config["rootfs"]["diff_ids"]],
-            revision=next(
-                (
-                    str((config.get("config") or {}).get("Labels", {}).get("org.opencontainers.image.revision", ""))
-                    for config in configs
-                ),
-                "",
-            ),
+            content=Content.of(answer["images"]),
+            revision=str(labels.get("org.opencontainers.image.revision", "")),
         )
 
 

@@ -178,7 +178,7 @@ class Slipway:
         return Release(
             reference=str(pinned),
             digest=pinned.digest,
-            config_digests=stored.configs,
+            config_digests=stored.content.configs,
             commit=stored.revision,
             registry=registry,
             images=self.images,

@@ -1,4 +1,5 @@
-// Reads the identity of the one image in an archive (OCI layout), and prints {"config": "sha256:…", "layers": ["sha256:…"]}.
+// Reads the identity of the one image in an archive (OCI layout), and prints
+//   {"digest": "sha256:…" of the config, "config": the config, "blobs": ["sha256:…" of each layer as it is pushed]}
 // Usage: node content.mjs ARCHIVE. Source: OCI image specification 1.1, "image layout".
 import { execFileSync } from "node:child_process";
 
@@ -12,4 +13,4 @@ while (document.manifests) {
   document = blob(document.manifests[0].digest);
 }
 const { digest } = document.config;
-console.log(JSON.stringify({ config: digest, layers: blob(digest).rootfs.diff_ids }));
+console.log(JSON.stringify({ digest, config: blob(digest), blobs: document.layers.map((layer) => layer.digest) }));

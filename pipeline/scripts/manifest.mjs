@@ -1,5 +1,5 @@
 // Reads an image's manifest and configs from a registry, and prints what it received as JSON:
-//   {"found": false} | {"error": "…"} | {"found": true, "digest": "sha256:…", "configs": [{"digest", "text"}]}
+//   {"found": false} | {"error": "…"} | {"found": true, "digest": "sha256:…", "images": [{"digest", "config", "blobs"}]}, as content.mjs
 // Every digest is computed from the bytes received, never taken from a header.
 // Usage: node manifest.mjs BASE_URL REPOSITORY TAG_OR_DIGEST [USER PASSWORD_FILE]
 // Source: OCI distribution specification 1.1, "pull"; token flow of the Docker registry.
@@ -63,19 +63,21 @@ async function get(path) {
 
 const digestOf = (bytes) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 
-async function configsOf(manifest) {
+async function imagesOf(manifest) {
   if (manifest.config) {
     const bytes = await get(`blobs/${manifest.config.digest}`);
     if (!bytes) throw new Error(`the registry has no config ${manifest.config.digest}`);
-    return [{ digest: digestOf(bytes), text: bytes.toString("utf8") }];
+    if (digestOf(bytes) !== manifest.config.digest) throw new Error(`the registry serves other bytes than ${manifest.config.digest}`);
+    const blobs = manifest.layers.map((layer) => layer.digest);
+    return [{ digest: manifest.config.digest, config: JSON.parse(bytes), blobs }];
   }
-  const configs = [];
+  const images = [];
   for (const { digest } of manifest.manifests) {
     const bytes = await get(`manifests/${digest}`);
     if (!bytes || digestOf(bytes) !== digest) throw new Error(`the registry serves other bytes than ${digest}`);
-    configs.push(...(await configsOf(JSON.parse(bytes))));
+    images.push(...(await imagesOf(JSON.parse(bytes))));
   }
-  return configs;
+  return images;
 }
 
 try {
@@ -86,7 +88,7 @@ try {
     const digest = digestOf(bytes);
     if (reference.startsWith("sha256:") && digest !== reference)
       throw new Error(`the registry serves other bytes: asked for ${reference}, got ${digest}`);
-    console.log(JSON.stringify({ found: true, digest, configs: await configsOf(JSON.parse(bytes)) }));
+    console.log(JSON.stringify({ found: true, digest, images: await imagesOf(JSON.parse(bytes)) }));
   }
 } catch (error) {
   console.log(JSON.stringify({ error: error.message }));

@@ -1,12 +1,15 @@
-// Asks a deployed service whether it works, and prints {"passed", "attempts", "checks": ["…"]}.
-// Usage: node smoke.mjs BASE_URL COMMIT ATTEMPTS [TEST_MODULE]
+// Asks a deployed service whether it works, and writes {"passed", "attempts", "checks": ["…"]} to a file: what a test
+// module prints is its own.
+// Usage: node smoke.mjs RESULT_FILE BASE_URL COMMIT ATTEMPTS [TEST_MODULE]
 // TEST_MODULE's default export is called with the base URL; it throws when a round trip fails.
+import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const [base, commit, limit, testModule] = process.argv.slice(2);
+const [resultFile, base, commit, limit, testModule] = process.argv.slice(2);
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 8000;
 const TIMEOUT = 5000;
+const ROUND_TRIP_TIMEOUT = 30000;
 
 async function get(path) {
   const answer = await fetch(`${base}${path}`, { signal: AbortSignal.timeout(TIMEOUT) });
@@ -22,7 +25,10 @@ async function version() {
 }
 
 const checks = { "/healthz": () => get("/healthz"), "/readyz": () => get("/readyz"), "/version": version };
-if (testModule) checks["round trip"] = async () => (await import(testModule)).default(base);
+if (testModule) checks["round trip"] = async () => {
+  const late = sleep(ROUND_TRIP_TIMEOUT).then(() => Promise.reject(new Error(`not done within ${ROUND_TRIP_TIMEOUT} ms`)));
+  await Promise.race([(await import(testModule)).default(base), late]);
+};
 
 // fetch says "fetch failed"; why it failed stands in its cause.
 const reason = (error) => [error.message, error.cause?.code ?? error.cause?.message].filter(Boolean).join(": ");
@@ -45,5 +51,5 @@ while (!passed && attempt < Number(limit)) {
     }
   }
 }
-console.log(JSON.stringify({ passed, attempts: attempt, checks: lines }));
+writeFileSync(resultFile, JSON.stringify({ passed, attempts: attempt, checks: lines }));
 process.exit(0); // a round trip may have left a connection open

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import images
 from pipeline.commit import check_releasable
-from pipeline.content import content_of
+from pipeline.content import MEDIA_TYPES, content_of
 from pipeline.errors import (
     GateClosedError,
     InvalidInputError,
@@ -308,6 +308,18 @@ async def test_a_tag_is_never_given_other_content(make: Make, scanner: Scanner, 
     await service.stop()
 
 
+async def test_the_same_files_with_another_config_are_other_content(
+    make: Make, scanner: Scanner, registry: dagger.Container
+):
+    service = await registry.as_service(use_entrypoint=True).start()
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    evil = cleared.container.with_user("0:0").with_entrypoint(["node", "-e", "0"])
+    await evil.publish("localhost:5000/app:v1", media_types=MEDIA_TYPES, registry_service=service)
+    with pytest.raises(RegistryError, match="holds other content already"):
+        await cleared.publish(registry="localhost:5000/app", tag="v1", registry_service=service)
+    await service.stop()
+
+
 async def test_a_registry_that_always_fails_ends_the_run_with_its_words(make: Make, scanner: Scanner, faulty: Faulty):
     cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
     with pytest.raises(RegistryError, match="failed 5 times") as caught:
@@ -393,6 +405,16 @@ async def test_a_failing_round_trip_fails_the_smoke_test(make: Make, scanner: Sc
     test = dagger.dag.directory().with_new_file("t.mjs", "export default () => { throw new Error('no berth'); };")
     with pytest.raises(SmokeFailedError, match="round trip failed: no berth"):
         await deployment.smoke(test=test.file("t.mjs"), attempts=1)
+
+
+async def test_what_a_services_own_test_prints_is_no_result(make: Make, scanner: Scanner):
+    cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
+    deployment = await (await cleared.publish()).deploy()
+    tests = dagger.dag.directory().with_new_file("chatty.mjs", "export default () => console.log('a line');")
+    await deployment.smoke(test=tests.file("chatty.mjs"), attempts=1)
+    text = "console.log(JSON.stringify({ passed: true, attempts: 1, checks: [] })); process.exit(0);"
+    with pytest.raises(SmokeFailedError, match="ended without a result"):
+        await deployment.smoke(test=tests.with_new_file("liar.mjs", text).file("liar.mjs"), attempts=1)
 
 
 async def test_a_smoke_test_runs_every_time(make: Make, scanner: Scanner):
