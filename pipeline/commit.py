@@ -3,6 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,8 +16,10 @@ from pipeline.execution import run
 from pipeline.schema import field, object_type
 
 UNVERSIONED = "unversioned"
-# Never part of a build, wherever it lies in the service.
-NOT_SOURCE = ("node_modules", "dist", "coverage", ".git", ".env", ".env.*")
+# Never part of a build: what is installed or private, wherever it lies; what is built, at the service's root only,
+# because a folder of the source may well have such a name.
+NOT_SOURCE_ANYWHERE = ("node_modules", ".git", ".env")
+NOT_SOURCE_AT_ROOT = ("dist", "coverage", ".env.*")
 # Ignored files too: a build would read them, and no commit tells of them.
 STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching", "--")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -78,14 +81,17 @@ def without_credentials(url: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path.removesuffix(".git"), "", ""))
 
 
-def changes_of(status: str) -> list[str]:
-    """Return what `git status --porcelain -z` tells of, without ignored files that enter no build."""
+def changes_of(status: str, path: str) -> list[str]:
+    """Return what `git status --porcelain -z` tells of below `path`, without ignored files that enter no build."""
     entries = [entry for entry in status.split("\0") if entry]
-    return [entry for entry in entries if not (entry.startswith("!! ") and _enters_no_build(entry[3:]))]
+    return [entry for entry in entries if not (entry.startswith("!! ") and _enters_no_build(entry[3:], path))]
 
 
-def _enters_no_build(path: str) -> bool:
-    return any(fnmatch.fnmatchcase(part, pattern) for part in path.split("/") for pattern in NOT_SOURCE)
+def _enters_no_build(name: str, path: str) -> bool:
+    parts = PurePosixPath(name).relative_to(PurePosixPath(path)).parts
+    return any(part in NOT_SOURCE_ANYWHERE for part in parts) or any(
+        fnmatch.fnmatchcase(parts[0], pattern) for pattern in NOT_SOURCE_AT_ROOT
+    )
 
 
 async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: str = "") -> Commit:
@@ -133,7 +139,7 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
         tasks.start_soon(ask, "status", [*STATUS, path], unbiased)
         tasks.start_soon(ask, "url", ["config", "--default", "", "--get", "remote.origin.url"])
 
-    changes = changes_of(answers["status"])
+    changes = changes_of(answers["status"], path)
     head, created, epoch = answers["log"].split()
     if sha and sha != head:
         raise InvalidInputError(

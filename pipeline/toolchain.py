@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import dagger
 from dagger import dag
 
-from pipeline.commit import NOT_SOURCE, Commit
+from pipeline.commit import NOT_SOURCE_ANYWHERE, NOT_SOURCE_AT_ROOT, Commit
 from pipeline.errors import InvalidInputError
 from pipeline.images import Images
 
@@ -76,7 +76,7 @@ class Toolchain:
     @property
     def files(self) -> dagger.Directory:
         """The source without what is installed, built or private."""
-        return self.source.filter(exclude=[f"**/{name}" for name in NOT_SOURCE])
+        return self.source.filter(exclude=[*(f"**/{name}" for name in NOT_SOURCE_ANYWHERE), *NOT_SOURCE_AT_ROOT])
 
     def base(self) -> dagger.Container:
         """Node, as it comes."""

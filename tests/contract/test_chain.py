@@ -258,6 +258,13 @@ async def test_a_dirty_tree_may_only_be_rehearsed(make: Make, scanner: Scanner):
     assert release.rehearsal
 
 
+async def test_source_folders_with_the_names_of_built_ones_are_built(make: Make):
+    named = {f"service/src/{name}": "1;" for name in ("coverage/a.js", "dist/b.js", ".env.d.js")}
+    candidate = await (await make(named).verify()).build()
+    built = await candidate.container.directory("/app/dist").glob("**")
+    assert {"coverage/a.js", "dist/b.js", ".env.d.js"} <= set(built)
+
+
 async def test_a_change_that_git_was_told_not_to_see_is_seen(make: Make, repository: Path):
     make()
     changed = repository / "service" / "src" / "main.js"
