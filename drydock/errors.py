@@ -83,5 +83,12 @@ class HostToolError(DrydockError):
         super().__init__(f"{tool} is not installed; try: apt-get install {package}")
 
 
+class CacheFolderError(DrydockError):
+    """The cache folder cannot be used."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"cache folder {problem}; try: another one, as SLIPWAY_CACHE=/var/cache/slipway")
+
+
 class CacheInUseError(DrydockError):
     """The cache folder cannot be pruned while a session uses it."""

@@ -15,7 +15,7 @@ from drydock.edit import Editor, new_layer, seed_upper
 from drydock.errors import ImageError
 from drydock.graph import key_of
 from drydock.image import Config
-from drydock.layer import Blob, blob_path, unpack
+from drydock.layer import Blob, blob_path, diff_id_of, unpack
 from drydock.tree import SCRATCH, Tree, view
 
 if TYPE_CHECKING:
@@ -126,8 +126,15 @@ async def unpacked(session: Session, folder: Path) -> dict[str, Any]:
     if (document.get("os"), document.get("architecture")) != ("linux", "amd64"):
         platform = f"{document.get('os')}/{document.get('architecture')}"
         raise ImageError(f"the image is for {platform}; the embedded engine runs linux/amd64 only")
+    diff_ids = (document.get("rootfs") or {}).get("diff_ids") or []
+    if len(diff_ids) != len(manifest["layers"]):
+        raise ImageError(f"the manifest has {len(manifest['layers'])} layers and its config {len(diff_ids)}")
     tree = SCRATCH
-    for descriptor, diff_id in zip(manifest["layers"], document["rootfs"]["diff_ids"], strict=True):
+    for descriptor, diff_id in zip(manifest["layers"], diff_ids, strict=True):
+        # Layers are named by their diff_id, so that it must be true: else one image could stand in for another.
+        held = await store.run(diff_id_of, _blob(folder, descriptor["digest"]))
+        if held != diff_id:
+            raise ImageError(f"layer {descriptor['digest']} holds {held}, and the image's config says {diff_id}")
         key = key_of("layer", tree.key, diff_id)
         async with store.lock(key):
             if (found := store.record(key)) is None:

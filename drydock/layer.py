@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import tarfile
+import zlib
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -27,6 +28,8 @@ WHITEOUT = ".wh."
 OPAQUE_MARK = ".wh..wh..opq"
 KEPT_ATTRIBUTES = ("security.capability", "user.")
 GZIP_LEVEL = 6
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 CHUNK = 1 << 20
 
 
@@ -184,12 +187,22 @@ def _mark(path: str) -> tarfile.TarInfo:
     return member
 
 
+def diff_id_of(blob: Path) -> str:
+    """Return the digest of a layer's tar, uncompressed. Runs in a worker thread."""
+    with blob.open("rb") as raw:
+        magic = raw.read(4)
+    if magic == ZSTD_MAGIC:
+        raise ImageError("a layer is compressed with zstd, which the embedded engine cannot read; use gzip")
+    try:
+        with gzip.open(blob) if magic.startswith(GZIP_MAGIC) else blob.open("rb") as tar:
+            return f"sha256:{hashlib.file_digest(tar, 'sha256').hexdigest()}"
+    except (OSError, EOFError, zlib.error) as error:
+        raise ImageError(f"a layer cannot be read: {error}") from error
+
+
 def unpack(root: str, blob: Path) -> None:
     """Apply an image's layer to the merged view of those below it. Runs in a worker thread."""
     times: list[tuple[str, int]] = []
-    with blob.open("rb") as head:
-        if head.read(4) == b"\x28\xb5\x2f\xfd":
-            raise ImageError("a layer is compressed with zstd, which the embedded engine cannot read; use gzip")
     with tarfile.open(blob, "r:*") as tar:
         for member in tar:
             _apply(root, tar, member, times)

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from drydock import mounts
+from drydock.errors import CacheFolderError
 from drydock.schema import write_atomically
 
 if TYPE_CHECKING:
@@ -48,6 +49,18 @@ def cache_folder() -> Path:
     return Path(base).expanduser().absolute() / "slipway"
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a cache folder that mount options could not name.
+
+    Raises
+    ------
+    CacheFolderError
+        Its path has a character that separates overlayfs options.
+    """
+    if found := [mark for mark in (",", ":", "\\") if mark in str(folder)]:
+        raise CacheFolderError(f"{folder}: the path has {' and '.join(map(repr, found))}, which overlayfs cannot take")
+
+
 class Store:
     """One session's hold on the cache folder."""
 
@@ -58,10 +71,14 @@ class Store:
         self.volumes = self.root / "volumes"
         self._ops = self.root / "ops"
         self._locks = self.root / "locks"
-        for path in (self.layers, self.blobs, self.volumes, self._ops, self._locks, self.root / "tmp"):
-            path.mkdir(parents=True, exist_ok=True)
-        self.root.chmod(0o700)
-        self._in_use = (self.root / "in-use").open("a")
+        check_folder(folder)
+        try:
+            for path in (self.layers, self.blobs, self.volumes, self._ops, self._locks, self.root / "tmp"):
+                path.mkdir(parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            self._in_use = (self.root / "in-use").open("a")
+        except OSError as error:
+            raise CacheFolderError(f"{folder}: {error.strerror or error}") from error
         fcntl.flock(self._in_use, fcntl.LOCK_SH)
         with (self.root / "starting").open("a") as starting:  # lest another session takes ours for abandoned
             fcntl.flock(starting, fcntl.LOCK_EX)

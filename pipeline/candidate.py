@@ -169,6 +169,8 @@ class Candidate:
                 f"there is no vulnerability database: {' '.join(trouble) or 'none in the cache'}"
             )
         age = datetime.datetime.now(datetime.UTC) - made
+        if age < -DATABASE_MAX_AGE:
+            raise ScannerUnavailableError(f"the vulnerability database is dated in the future: {made.isoformat()}")
         if age > DATABASE_MAX_AGE:
             raise ScannerUnavailableError(
                 f"the vulnerability database is {age.days} days old, and no newer one can be had: {' '.join(trouble)}"

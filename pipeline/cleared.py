@@ -13,7 +13,7 @@ from pipeline.errors import InvalidInputError, RegistryError
 from pipeline.execution import run_id
 from pipeline.images import Images
 from pipeline.references import Pinned, Repository, check_tag
-from pipeline.registry import Registry, Stored, check_credentials
+from pipeline.registry import Registry, Stored, check_target
 from pipeline.release import Release
 from pipeline.schema import field, object_type, uncached
 from pipeline.verdict import Status, Verdict
@@ -35,7 +35,9 @@ class Cleared:
     @uncached
     async def publish(
         self,
-        registry: Annotated[str, Doc("Where to, such as ghcr.io/org/app. Default: a throwaway registry.")] = "",
+        registry: Annotated[
+            str | None, Doc("Where to, such as ghcr.io/org/app. Without it: a throwaway registry.")
+        ] = None,
         username: Annotated[str, Doc("User of the registry.")] = "",
         password: Annotated[dagger.Secret | None, Doc("Password or token of the registry.")] = None,
         tag: Annotated[str, Doc("Tag for people. Default: twelve digits of the commit.")] = "",
@@ -50,7 +52,8 @@ class Cleared:
 
         Errors: malformed address; wrong password; a registry that fails after five attempts, or serves other bytes.
         """
-        if registry:
+        check_target(registry, username, password, registry_service)
+        if registry is not None:
             self._check_releasable()
         target = self._target(registry, username, password, registry_service)
         repository = Repository.parse(target.address)
@@ -89,7 +92,7 @@ class Cleared:
             registry=target,
             images=self.images,
             name=self.name,
-            rehearsal=not registry,
+            rehearsal=registry is None,
         )
 
     def _check_releasable(self) -> None:
@@ -102,11 +105,10 @@ class Cleared:
         check_releasable(self.commit)
 
     def _target(
-        self, registry: str, username: str, password: dagger.Secret | None, service: dagger.Service | None
+        self, registry: str | None, username: str, password: dagger.Secret | None, service: dagger.Service | None
     ) -> Registry:
         """Return the registry to push to, a throwaway one if none is given."""
-        check_credentials(username, password)
-        if not registry:
+        if registry is None:
             service = (
                 dag.container()
                 .from_(self.images.registry)

@@ -1,18 +1,18 @@
 """Which commit the source is, read with Git."""
 
 import fnmatch
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import PurePosixPath
 from typing import Annotated
 from urllib.parse import urlsplit, urlunsplit
 
-import anyio
 import dagger
 from dagger import Doc, dag
 
 from pipeline.errors import InvalidInputError
-from pipeline.execution import run
+from pipeline.execution import run, together
 from pipeline.schema import field, object_type
 
 UNVERSIONED = "unversioned"
@@ -21,7 +21,23 @@ UNVERSIONED = "unversioned"
 NOT_SOURCE_ANYWHERE = ("node_modules", ".git", ".env")
 NOT_SOURCE_AT_ROOT = ("dist", "coverage", ".env.*")
 # Ignored files too: a build would read them, and no commit tells of them.
-STATUS = ("status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching", "--")
+# Submodules are looked for in the index instead: here Git would run in them, with their configuration.
+STATUS = (
+    *("status", "--porcelain", "-z", "--untracked-files=all", "--ignored=matching", "--ignore-submodules=all"),
+    "--",
+)
+# The working tree is the one that is built, whatever the repository's configuration says; paths are no patterns.
+_SETTINGS = {
+    "GIT_DIR": "/source/.git",
+    "GIT_WORK_TREE": "/source",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+}
+_FORMAT = ("core.repositoryformatversion", "extensions.objectformat", "extensions.refstorage")
+_SUBMODULE = "160000"
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -94,6 +110,29 @@ def _enters_no_build(name: str, path: str) -> bool:
     )
 
 
+def submodules_of(stage: str) -> list[str]:
+    """Return the submodules that `git ls-files --stage -z` lists: their files are of another repository's commit."""
+    entries = (entry.partition("\t") for entry in stage.split("\0") if entry.startswith(f"{_SUBMODULE} "))
+    return [f"S  {name} (submodule)" for _, _, name in entries]
+
+
+def harmless_config(listed: str) -> tuple[str, str]:
+    """Return what is taken from a repository's configuration: one with its format alone, and its remote's address.
+
+    Everything else could run a program, or show Git other files than those that are built.
+
+    Args:
+        listed: the output of `git config --null --list`.
+    """
+    given = {key: value for key, _, value in (entry.partition("\n") for entry in listed.split("\0"))}
+    lines = []
+    for key in _FORMAT:
+        if re.fullmatch(r"[a-z0-9]+", given.get(key, "")):
+            section, _, name = key.partition(".")
+            lines += [f"[{section}]", f"    {name} = {given[key]}"]
+    return "".join(f"{line}\n" for line in lines), without_credentials(given.get("remote.origin.url", ""))
+
+
 async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: str = "") -> Commit:
     """Read the commit of a working tree, and whether `path` in it differs from that commit.
 
@@ -104,53 +143,47 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
         sha: the caller's word, where there is no `.git`.
 
     Raises:
-        InvalidInputError: if `sha` is no full hash, or is not the commit that Git says.
+        InvalidInputError: if `sha` is no full hash, is not the commit that Git says, or cannot be checked.
+        StageFailedError: if Git cannot read the repository, for example because nothing was committed.
     """
     if sha:
         parse_sha(sha)
-    if not await source.exists(".git", expected_type=dagger.ExistsType.DIRECTORY_TYPE):
+    if not await source.exists(".git", do_not_follow_symlinks=True):
         return Commit(sha=sha or UNVERSIONED, dirty=not sha)
+    if not await source.exists(".git", expected_type=dagger.ExistsType.DIRECTORY_TYPE, do_not_follow_symlinks=True):
+        if sha:
+            raise InvalidInputError(
+                f"whether the source is commit {sha} cannot be told: its .git is no folder, but names one elsewhere",
+                hint="give a clone as --source, not a worktree or submodule",
+            )
+        return Commit(sha=UNVERSIONED, dirty=True)
 
-    git = (
-        dag.container()
-        .from_(image)
-        # The tree belongs to whoever owns it, and nothing that its configuration names is run.
-        .with_env_variable("GIT_CONFIG_COUNT", "2")
-        .with_env_variable("GIT_CONFIG_KEY_0", "safe.directory")
-        .with_env_variable("GIT_CONFIG_VALUE_0", "*")
-        .with_env_variable("GIT_CONFIG_KEY_1", "core.fsmonitor")
-        .with_env_variable("GIT_CONFIG_VALUE_1", "false")
-        .with_env_variable("GIT_OPTIONAL_LOCKS", "0")
-        .with_mounted_directory("/source", source)
-        .with_workdir("/source")
-    )
-    answers: dict[str, str] = {}
+    def git(tree: dagger.Directory) -> dagger.Container:
+        container = dag.container().from_(image).with_mounted_directory("/source", tree).with_workdir("/source")
+        for name, value in _SETTINGS.items():
+            container = container.with_env_variable(name, value)
+        return container
 
+    def ask(container: dagger.Container, *argv: str) -> Callable[[], Awaitable[str]]:
+        hint = "commit something first, or give --commit and no .git"
+        return functools.partial(run, container, ["git", *argv], what="git", hint=hint)
+
+    own = ("config", "--file", "/source/.git/config", "--no-includes", "--null", "--list")
+    listed = await ask(git(source), *own)()
+    config, url = harmless_config(listed)
+    clean = git(source.with_new_file(".git/config", config))
     # An index made anew, because the tree's own may say of a file that it never changes.
-    unbiased = git.with_env_variable("GIT_INDEX_FILE", "/tmp/index").with_exec(["git", "read-tree", "HEAD"])  # noqa: S108
-
-    async def ask(name: str, argv: Sequence[str], container: dagger.Container = git) -> None:
-        answers[name] = await run(
-            container, ["git", *argv], what="git", hint="commit something first, or give --commit and no .git"
-        )
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(ask, "log", ["log", "-1", "--format=%H%n%cI%n%ct"])
-        tasks.start_soon(ask, "status", [*STATUS, path], unbiased)
-        tasks.start_soon(ask, "url", ["config", "--default", "", "--get", "remote.origin.url"])
-
-    changes = changes_of(answers["status"], path)
-    head, created, epoch = answers["log"].split()
+    unbiased = clean.with_env_variable("GIT_INDEX_FILE", "/tmp/index").with_exec(["git", "read-tree", "HEAD"])  # noqa: S108
+    log, status, stage = await together(
+        ask(clean, "log", "-1", "--format=%H%n%cI%n%ct"),
+        ask(unbiased, *STATUS, path),
+        ask(unbiased, "ls-files", "--stage", "-z", "--", path),
+    )
+    changes = [*changes_of(status, path), *submodules_of(stage)]
+    head, created, epoch = log.split()
     if sha and sha != head:
         raise InvalidInputError(
             f"commit {sha} is not what the source holds: its HEAD is {head}",
             hint="leave --commit out, or check that commit out",
         )
-    return Commit(
-        sha=head,
-        created=created,
-        epoch=int(epoch),
-        url=without_credentials(answers["url"].strip()),
-        dirty=bool(changes),
-        changes=changes,
-    )
+    return Commit(sha=head, created=created, epoch=int(epoch), url=url, dirty=bool(changes), changes=changes)

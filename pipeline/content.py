@@ -1,14 +1,14 @@
 """What an image is made of, so that each hop can be compared with the one before."""
 
+import functools
 import hashlib
 import json
 from typing import Annotated, Any
 
-import anyio
 import dagger
 from dagger import Doc
 
-from pipeline.execution import run
+from pipeline.execution import run, together
 from pipeline.schema import field, object_type
 from pipeline.scripts import script
 
@@ -53,14 +53,11 @@ async def content_of(containers: list[dagger.Container], node: dagger.Container)
         node: a container with Node and tar.
     """
     reader = node.with_new_file("/slipway/content.mjs", script("content.mjs"))
-    found: list[dict[str, Any]] = [{}] * len(containers)
 
-    async def read(position: int, container: dagger.Container) -> None:
+    async def read(container: dagger.Container) -> dict[str, Any]:
         mounted = reader.with_mounted_file("/image.tar", archive_of(container))
         argv = ["node", "/slipway/content.mjs", "/image.tar"]
-        found[position] = json.loads(await run(mounted, argv, what="scan: reading the image's digests"))
+        found: dict[str, Any] = json.loads(await run(mounted, argv, what="scan: reading the image's digests"))
+        return found
 
-    async with anyio.create_task_group() as tasks:
-        for position, container in enumerate(containers):
-            tasks.start_soon(read, position, container)
-    return Content.of(found)
+    return Content.of(await together(*(functools.partial(read, container) for container in containers)))

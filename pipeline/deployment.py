@@ -10,7 +10,7 @@ from dagger import Doc, dag, enum_type
 
 from pipeline.console import say
 from pipeline.errors import SmokeFailedError
-from pipeline.execution import run_id
+from pipeline.execution import check_positive, run_id
 from pipeline.images import Images
 from pipeline.proof import Proof
 from pipeline.schema import field, object_type, uncached
@@ -54,6 +54,7 @@ class Deployment:
 
         Errors: what the last attempt was told, once all are used up.
         """
+        check_positive("attempts", attempts)
         began = datetime.datetime.now(datetime.UTC)
         client = (
             dag.container()

@@ -28,6 +28,23 @@ def check_credentials(username: str, password: dagger.Secret | None) -> None:
         raise InvalidInputError("a registry's --username and --password come together", hint="give both, or none")
 
 
+def check_target(
+    registry: str | None, username: str, password: dagger.Secret | None, service: dagger.Service | None
+) -> None:
+    """Refuse a place to publish that is malformed, or of which only a part is given.
+
+    Raises:
+        InvalidInputError: if so. An empty address is malformed: it comes from a variable that is not set.
+    """
+    check_credentials(username, password)
+    if registry is not None:
+        Repository.parse(registry)
+    elif password is not None or service is not None:
+        raise InvalidInputError(
+            "the registry's credentials or service are given, and no --registry", hint="give it, or leave them out"
+        )
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stored:
     """An image as the registry gives it back: every digest computed from the bytes received."""

@@ -8,7 +8,7 @@ from pipeline.console import say
 from pipeline.database import database, database_url
 from pipeline.deployment import Deployment, Environment
 from pipeline.errors import RegistryError
-from pipeline.execution import run, run_id, start
+from pipeline.execution import check_positive, run, run_id, start
 from pipeline.images import Images
 from pipeline.registry import Registry
 from pipeline.schema import field, object_type, uncached
@@ -16,6 +16,7 @@ from pipeline.toolchain import PORT
 
 MIGRATION = ("node", "dist/migrate.js")
 START_SECONDS = 120
+MIGRATION_SECONDS = 600
 
 
 @object_type
@@ -45,6 +46,7 @@ class Release:
 
         Errors: other bytes than the digest; a database or service that does not start in time; a failing migration.
         """
+        check_positive("start-seconds", start_seconds)
         image = self.registry.pull(self.digest)
         pulled = await image.image_ref()
         if not pulled.endswith(f"@{self.digest}"):
@@ -65,12 +67,14 @@ class Release:
                 [*MIGRATION, "--dry-run"],
                 what="deploy: migration, dry run",
                 hint="nothing was changed",
+                seconds=MIGRATION_SECONDS,
             )
             await run(
                 bound,
                 MIGRATION,
                 what="deploy: migration",
                 hint="the environment is half migrated: look at it",
+                seconds=MIGRATION_SECONDS,
             )
             say("deploy", "migrated, after a dry run")
         service = bound.with_exposed_port(PORT).as_service(use_entrypoint=True)

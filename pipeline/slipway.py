@@ -1,8 +1,8 @@
 """The module's entry: source comes in here, once."""
 
+from pathlib import PurePosixPath
 from typing import Annotated
 
-import anyio
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
@@ -12,19 +12,20 @@ from pipeline.cleared import Cleared
 from pipeline.commit import Commit, check_releasable, read_commit
 from pipeline.console import say
 from pipeline.database import database, database_url
-from pipeline.errors import InvalidInputError, NotReadyError, SlipwayError, causes, joined
-from pipeline.execution import run
+from pipeline.errors import InvalidInputError
+from pipeline.execution import check_positive, run, together
 from pipeline.images import Images
-from pipeline.references import Pinned, Repository, check_tag
-from pipeline.registry import Registry, check_credentials
+from pipeline.references import Pinned, check_tag
+from pipeline.registry import Registry, check_credentials, check_target
 from pipeline.release import Release
 from pipeline.report import UNAVAILABLE, Run
 from pipeline.schema import check, field, function, object_type, uncached
 from pipeline.shipment import Logbook, Shipment, StageStoppedError
-from pipeline.toolchain import Toolchain, check_manifest
+from pipeline.toolchain import Toolchain, check_manifest, check_own_file
 from pipeline.verdict import Status
 from pipeline.verified import Verified, check_platforms
 
+GATE_SECONDS = 1800
 INTEGRATION_SECONDS = 600
 SMOKE_TEST = "smoke.mjs"
 
@@ -117,14 +118,8 @@ class Slipway:
             .with_service_binding("db", db)
             .with_env_variable("DATABASE_URL", database_url("db"))
         )
-        try:
-            with anyio.fail_after(seconds):
-                return await self._npm("test:integration", bound)
-        except TimeoutError as error:
-            raise NotReadyError(
-                f"integration: not done within {seconds} s: the database never got ready, or a test hangs",
-                hint="run `npm run test:integration` in the source folder, with DATABASE_URL set",
-            ) from error
+        check_positive("seconds", seconds)
+        return await self._npm("test:integration", bound, seconds, beside=", beside a database that gets ready")
 
     @function
     async def verify(self) -> Verified:
@@ -135,17 +130,7 @@ class Slipway:
         await self._check_path()
         name = await check_manifest(self.service)
         commit = await self._commit()
-        failures: list[SlipwayError] = []
-        try:
-            async with anyio.create_task_group() as tasks:
-                for member in (self.lint, self.types, self.unit, self.integration):
-                    tasks.start_soon(member)
-        except BaseExceptionGroup as group:
-            failures = [cause for cause in causes(group) if isinstance(cause, SlipwayError)]
-            if not failures:
-                raise
-        if failures:
-            raise joined(failures)
+        await together(self.lint, self.types, self.unit, self.integration)
         return Verified(source=self.service, commit=commit, images=self.images, name=name, npmrc=self.npmrc)
 
     @uncached
@@ -160,9 +145,11 @@ class Slipway:
     ) -> Release:
         """Take up a release that was published before, by digest, after asking the registry for it.
 
-        Errors: a tag instead of a digest; a reference that the registry does not have.
+        Errors: a tag instead of a digest; a reference that the registry does not have; no image, or one that does not
+        say of which commit it is.
         """
         pinned = Pinned.parse(ref)
+        check_credentials(username, password)
         registry = Registry(
             address=str(pinned.repository),
             username=username,
@@ -174,6 +161,11 @@ class Slipway:
         if stored is None:
             raise InvalidInputError(
                 f"release: {pinned} does not exist", hint="`ship` prints the reference of each release"
+            )
+        if not stored.revision:
+            raise InvalidInputError(
+                f"release: {pinned} does not say which commit it is of",
+                hint="it needs the label org.opencontainers.image.revision, as `build` gives it",
             )
         return Release(
             reference=str(pinned),
@@ -188,7 +180,9 @@ class Slipway:
     @uncached
     async def ship(
         self,
-        registry: Annotated[str, Doc("Where to publish, such as ghcr.io/org/app. Default: a rehearsal.")] = "",
+        registry: Annotated[
+            str | None, Doc("Where to publish, such as ghcr.io/org/app. Without it: a rehearsal.")
+        ] = None,
         username: Annotated[str, Doc("User of the registry.")] = "",
         password: Annotated[dagger.Secret | None, Doc("Password or token of the registry: env:TOKEN")] = None,
         tag: Annotated[str, Doc("Tag for people. Default: twelve digits of the commit.")] = "",
@@ -211,15 +205,16 @@ class Slipway:
 
         Errors: bad arguments at once; then the failing stage, its tool's last lines and a hint.
         """
-        check_credentials(username, password)
+        check_target(registry, username, password, registry_service)
         check_platforms(platforms)
         check_severities(severity)
         if tag:
             check_tag(tag)
-        if registry:
-            Repository.parse(registry)
+        if registry is not None:
             check_releasable(await self._commit())
-        rehearsal = not registry
+        for platform in platforms or ():
+            await self._check_runnable(platform)
+        rehearsal = registry is None
         log = Logbook()
         told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal)
         evidence = dag.directory()
@@ -246,17 +241,33 @@ class Slipway:
             told.error = log.error
         return Shipment.of(told, evidence)
 
-    async def _npm(self, name: str, container: dagger.Container | None = None) -> str:
-        """Run one npm script; return its output."""
+    async def _npm(
+        self, name: str, container: dagger.Container | None = None, seconds: int = GATE_SECONDS, beside: str = ""
+    ) -> str:
+        """Run one npm script, dependencies and services included; return its output."""
+        await self._check_path()
         argv = ["npm", "test"] if name == "test" else ["npm", "run", name]
         output = await run(
             container or self.toolchain.workshop(),
             argv,
             what=name,
-            hint=f"run it in the source folder: {' '.join(argv)}",
+            hint=f"run it in the source folder{beside}: {' '.join(argv)}",
+            seconds=seconds,
         )
         say("verify", f"{name} passed")
         return output
+
+    async def _check_runnable(self, platform: str) -> None:
+        """Refuse a platform that the engine cannot run, before any work is done for it."""
+        node = Toolchain(self.service, self.images, platform=platform).base()
+        try:
+            await node.with_exec(["node", "--version"]).sync()
+        except dagger.QueryError as error:
+            raise InvalidInputError(
+                f"platform {platform} cannot be run here",
+                output=str(error),
+                hint="leave it out, or use an engine with an emulator for it (binfmt_misc)",
+            ) from error
 
     async def _commit(self) -> Commit:
         """Read the commit of the source."""
@@ -264,15 +275,32 @@ class Slipway:
 
     async def _check_path(self) -> None:
         """Refuse a folder that is not in the source."""
-        if not await self.source.exists(self.path, expected_type=dagger.ExistsType.DIRECTORY_TYPE):
+        folders = [PurePosixPath(self.path), *PurePosixPath(self.path).parents]
+        if folders[-1].is_absolute() or ".." in folders[0].parts:
             raise InvalidInputError(
-                f"the source has no folder {self.path!r}", hint="give the folder with package.json as --path"
+                f"--path {self.path!r} is not a folder below the source", hint="such as services/api"
             )
+        # Through a symbolic link, Git would not see what is built.
+        for folder in folders[:-1]:
+            if not await self.source.exists(
+                str(folder), expected_type=dagger.ExistsType.DIRECTORY_TYPE, do_not_follow_symlinks=True
+            ):
+                raise InvalidInputError(
+                    f"the source has no folder {str(folder)!r}, or it is a symbolic link",
+                    hint="give the folder with package.json as --path",
+                )
 
     async def _ignores(self) -> dagger.File | None:
         """Return the service's own ignore file, if it has one."""
-        return self.service.file(ignores.FILE) if await self.service.exists(ignores.FILE) else None
+        return await self._own_file(ignores.FILE)
 
     async def _smoke_test(self) -> dagger.File | None:
         """Return the service's own smoke test, if it has one."""
-        return self.service.file(SMOKE_TEST) if await self.service.exists(SMOKE_TEST) else None
+        return await self._own_file(SMOKE_TEST)
+
+    async def _own_file(self, name: str) -> dagger.File | None:
+        """Return a file of the service, never through a link to what is not the service's."""
+        if not await self.service.exists(name, do_not_follow_symlinks=True):
+            return None
+        await check_own_file(self.service, name)
+        return self.service.file(name)

@@ -13,6 +13,7 @@ from pipeline.errors import InvalidInputError
 from pipeline.images import Images
 
 WORKDIR = "/app"
+NPMRC = "/root/.npmrc"
 PORT = 3000
 USER = "1001:1001"
 SCRIPTS = ("lint", "typecheck", "test", "test:integration", "build")
@@ -84,8 +85,8 @@ class Toolchain:
         return dag.container(platform=platform).from_(self.images.node)
 
     def npm(self) -> dagger.Container:
-        """Node, made ready for npm: cache, the company's CA, the caller's npmrc."""
-        container = (
+        """Node, made ready for npm: cache, the company's CA."""
+        return (
             self.base()
             # npm and fetch read the system's certificates, to which an engine adds a company's own.
             .with_env_variable("NODE_USE_SYSTEM_CA", "1")
@@ -94,17 +95,16 @@ class Toolchain:
             .with_mounted_cache("/root/.npm", dag.cache_volume("slipway-npm"))
             .with_workdir(WORKDIR)
         )
-        if self.npmrc:
-            container = container.with_mounted_secret("/root/.npmrc", self.npmrc)
-        return container
 
     def dependencies(self, *, production: bool = False) -> dagger.Container:
         """Install what the lock file says; the layer depends on the manifests alone."""
         omit = ["--omit=dev", "--omit=optional"] if production else []
+        npm = self.npm().with_directory(WORKDIR, self.source.filter(include=list(MANIFESTS)))
+        if self.npmrc:
+            npm = npm.with_mounted_secret(NPMRC, self.npmrc)
         return (
-            self.npm()
-            .with_directory(WORKDIR, self.source.filter(include=list(MANIFESTS)))
-            .with_exec(["npm", "ci", "--no-audit", "--no-fund", *omit])
+            npm.with_exec(["npm", "ci", "--no-audit", "--no-fund", *omit])
+            .without_mount(NPMRC)
             # npm makes none where there is nothing to install.
             .with_directory(f"{WORKDIR}/node_modules", dag.directory())
         )
@@ -169,7 +169,19 @@ async def check_manifest(source: dagger.Directory, scripts: Iterable[str] = SCRI
                 f"the source has no {needed}",
                 hint="point --source and --path at the folder of an npm package with a lock file",
             )
+        await check_own_file(source, needed)
     return parse_manifest(await source.file("package.json").contents(), tuple(scripts))
+
+
+async def check_own_file(source: dagger.Directory, name: str) -> None:
+    """Refuse a file that is a link: what it leads to may be no part of the service, and of no commit.
+
+    Raises:
+        InvalidInputError: if it is one, or is no file at all.
+    """
+    kind = dagger.ExistsType.REGULAR_TYPE
+    if not await source.exists(name, expected_type=kind, do_not_follow_symlinks=True):
+        raise InvalidInputError(f"{name} is not a regular file", hint="put the file itself into the service's folder")
 
 
 def parse_manifest(text: str, scripts: Sequence[str]) -> str:
@@ -183,6 +195,8 @@ def parse_manifest(text: str, scripts: Sequence[str]) -> str:
         present = manifest.get("scripts", {})
     except (ValueError, AttributeError) as error:
         raise InvalidInputError(f"package.json is not a JSON object: {error}") from error
+    if not isinstance(present, dict):
+        raise InvalidInputError("package.json's scripts are not an object", hint='such as {"lint": "eslint ."}')
     missing = [script for script in scripts if script not in present]
     if missing:
         raise InvalidInputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drydock.api import directory as dirs
@@ -14,10 +15,9 @@ from drydock.errors import GitError, HostToolError
 from drydock.tree import SCRATCH, Selection, Tree, view
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from drydock.edit import Editor
     from drydock.session import Session
+    from drydock.store import Store
 
 SECOND = 1_000_000_000
 
@@ -37,25 +37,50 @@ class Ref:
     name: str
 
 
-def git(folder: str, *args: str, index: Path | None = None) -> str:
+def git(store: Store, folder: str, *args: str, index: Path | None = None) -> str:
     """Run git on a folder without writing to it; return what it says.
+
+    The folder may be anybody's, and git runs here as root: so of its configuration, which can name programs to run,
+    only the repository's format is taken.
 
     Raises
     ------
     GitError
         It failed; carries its own words.
     """
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k.startswith("GIT_SSL")}
-    env |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C.UTF-8"}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    env |= {
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_NO_LAZY_FETCH": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+    inner = Path(folder, ".git")
+    if not inner.is_dir() or inner.is_symlink():
+        raise GitError(f"git {' '.join(args)}: not a git repository: it has no .git folder")
+    own = store.temporary("git")
+    (own / "HEAD").write_bytes((inner / "HEAD").read_bytes())  # as a link, git would take it for another kind
+    for name in ("objects", "refs", "packed-refs", "shallow", "info", "index", "reftable"):
+        if os.path.lexists(inner / name):
+            (own / name).symlink_to(inner / name)
+    for key in ("core.repositoryFormatVersion", "extensions.objectFormat", "extensions.refStorage"):
+        asked = ["git", "config", "--file", str(inner / "config"), "--no-includes", "--get", key]
+        if value := _run(asked, env, check=False).strip():
+            _run(["git", "config", "--file", str(own / "config"), key, value], env)
+    env |= {"GIT_DIR": str(own), "GIT_WORK_TREE": folder}
     if index:
         env["GIT_INDEX_FILE"] = str(index)
-    argv = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", folder, *args]
+    return _run(["git", "-C", folder, *args], env)
+
+
+def _run(argv: list[str], env: dict[str, str], *, check: bool = True) -> str:
     try:
         done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise HostToolError("git", "git") from None
-    if done.returncode:
-        raise GitError(f"git {' '.join(args)}: {done.stderr.strip()}")
+    if check and done.returncode:
+        raise GitError(f"{' '.join(argv)}: {done.stderr.strip()}")
     return done.stdout
 
 
@@ -64,7 +89,7 @@ async def ask(session: Session, tree: Tree, *args: str) -> str:
 
     def run() -> str:
         with view(session.store, tree) as root:
-            return git(root + tree.path, *args)
+            return git(session.store, root + tree.path, *args)
 
     return (await session.store.run(run)).removesuffix("\n")
 
@@ -137,8 +162,8 @@ async def tree(session: Session, ref: Ref, *, discard_git_dir: bool, depth: int,
         index = session.store.temporary("git") / "index"
         with view(session.store, ref.tree) as root:
             folder = root + ref.tree.path
-            git(folder, "read-tree", found, index=index)
-            git(folder, "checkout-index", "--all", "--force", f"--prefix={editor.base}/", index=index)
+            git(session.store, folder, "read-tree", found, index=index)
+            git(session.store, folder, "checkout-index", "--all", "--force", f"--prefix={editor.base}/", index=index)
             if not discard_git_dir:
                 editor.copy_directory(f"{folder}/.git", "/.git", Selection(), None, None)
         editor.set_times("/", seconds * SECOND)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from drydock.call.module import Module
 
 _REMOTE = re.compile(r"(?:https?|ssh|git)://|git@")
+SECRET_SCHEMES = ("env", "file", "cmd")
 _FORMS = {
     "Container": "an image address, such as alpine:3.22",
     "Service": "tcp://host:port",
@@ -77,7 +78,7 @@ def _check_address(flag: str, name: str, text: str) -> str:
         case "File" if not _REMOTE.match(text) and not path.is_file():
             raise UsageError(f"--{flag}: {text}: no such file")
         case "Secret":
-            _check_secret(flag, secret_uri(text))
+            _check_secret(flag, text)
         case "Service" if not re.fullmatch(r"(?:tcp|udp)://[^:/]+:\d+", text):
             raise UsageError(f'--{flag}: "{text}" should be {_FORMS[name]}')
         case "BuildArg" if not text.partition("=")[0] or "=" not in text:
@@ -102,8 +103,11 @@ def secret_uri(text: str) -> str:
     return f"{scheme}://{rest.removeprefix('//')}"
 
 
-def _check_secret(flag: str, uri: str) -> None:
-    scheme, _, rest = uri.partition("://")
+def _check_secret(flag: str, text: str) -> None:
+    """Refuse what names no secret. What may be the secret itself, given without a scheme, is not repeated."""
+    scheme, _, rest = secret_uri(text).partition("://")
+    if scheme not in SECRET_SCHEMES or (":" not in text and rest not in os.environ):
+        raise UsageError(f"--{flag}: what was given names no secret and is not shown; a secret is {_FORMS['Secret']}")
     if scheme == "env" and rest not in os.environ:
         raise UsageError(f"--{flag}: environment variable {rest} is not set; a secret is {_FORMS['Secret']}")
     if scheme == "file" and not Path(rest).expanduser().is_file():

@@ -8,9 +8,8 @@ import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const [base, repository, reference, user, passwordFile] = process.argv.slice(2);
-const basic = user
-  ? `Basic ${Buffer.from(`${user}:${readFileSync(passwordFile, "utf8").trimEnd()}`).toString("base64")}`
-  : undefined;
+const password = user ? readFileSync(passwordFile, "utf8") : "";
+const basic = user ? `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}` : undefined;
 const ACCEPT = [
   "application/vnd.oci.image.index.v1+json",
   "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -21,6 +20,7 @@ const ATTEMPTS = 5;
 let authorization = basic;
 
 class Refused extends Error {}
+const TIMEOUT = 30_000; // milliseconds, of one request
 
 // Bearer realm="https://…",service="…",scope="…": ask the realm for a token with the same credentials.
 async function token(challenge) {
@@ -28,14 +28,14 @@ async function token(challenge) {
   const url = new URL(fields.realm);
   if (fields.service) url.searchParams.set("service", fields.service);
   url.searchParams.set("scope", fields.scope ?? `repository:${repository}:pull`);
-  const answer = await fetch(url, { headers: basic ? { authorization: basic } : {} });
+  const answer = await fetch(url, { headers: basic ? { authorization: basic } : {}, signal: AbortSignal.timeout(TIMEOUT) });
   if (!answer.ok) throw new Refused(`${answer.status} ${answer.statusText} from ${url.origin}`);
   const body = await answer.json();
   return `Bearer ${body.token ?? body.access_token}`;
 }
 
 async function once(path) {
-  const ask = () => fetch(`${base}/v2/${repository}/${path}`, { headers: { accept: ACCEPT, ...(authorization && { authorization }) } });
+  const ask = () => fetch(`${base}/v2/${repository}/${path}`, { headers: { accept: ACCEPT, ...(authorization && { authorization }) }, signal: AbortSignal.timeout(TIMEOUT) });
   let answer = await ask();
   const challenge = answer.headers.get("www-authenticate") ?? "";
   if (answer.status === 401 && /^bearer /i.test(challenge)) {
@@ -68,9 +68,12 @@ async function imagesOf(manifest) {
     const bytes = await get(`blobs/${manifest.config.digest}`);
     if (!bytes) throw new Error(`the registry has no config ${manifest.config.digest}`);
     if (digestOf(bytes) !== manifest.config.digest) throw new Error(`the registry serves other bytes than ${manifest.config.digest}`);
+    const config = JSON.parse(bytes);
+    if (!config.rootfs?.diff_ids) throw new Error("it is no container image, but something else that registries keep");
     const blobs = manifest.layers.map((layer) => layer.digest);
-    return [{ digest: manifest.config.digest, config: JSON.parse(bytes), blobs }];
+    return [{ digest: manifest.config.digest, config, blobs }];
   }
+  if (!manifest.manifests?.length) throw new Error("it is no container image, but something else that registries keep");
   const images = [];
   for (const { digest } of manifest.manifests) {
     const bytes = await get(`manifests/${digest}`);
@@ -81,6 +84,7 @@ async function imagesOf(manifest) {
 }
 
 try {
+  if (/\s$/.test(password)) throw new Error("the password ends with white space, perhaps a line break: registries take it for a part of it");
   const bytes = await get(`manifests/${reference}`);
   if (!bytes) {
     console.log(JSON.stringify({ found: false }));

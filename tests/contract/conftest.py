@@ -30,6 +30,12 @@ def commit(folder: Path) -> str:
 
 
 @pytest.fixture
+def commit_all() -> Callable[[Path], str]:
+    """Return what commits everything in a folder, and gives the hash."""
+    return commit
+
+
+@pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A repository with the service in `service/`, not yet committed."""
     shutil.copytree(FIXTURES / "service", tmp_path / "repository" / "service")

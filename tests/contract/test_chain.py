@@ -9,7 +9,7 @@ import dagger
 import pytest
 
 from pipeline import images
-from pipeline.commit import check_releasable
+from pipeline.commit import check_releasable, read_commit
 from pipeline.content import MEDIA_TYPES, content_of
 from pipeline.errors import (
     GateClosedError,
@@ -17,6 +17,7 @@ from pipeline.errors import (
     NotReadyError,
     RegistryError,
     ScannerUnavailableError,
+    SlipwayError,
     SmokeFailedError,
     StageFailedError,
 )
@@ -27,6 +28,7 @@ Make = Callable[..., Slipway]
 Scanner = Callable[[str], dagger.Container]
 Faulty = Callable[[str], dagger.Service]
 
+PUSH = Path(__file__).resolve().parents[1] / "fixtures" / "push-image.py"
 FAR = "2099-12-31"
 
 
@@ -119,7 +121,7 @@ async def test_integration_ends_at_its_deadline(make: Make, repository: Path):
 
 async def test_a_database_that_never_gets_ready_ends_the_integration_tests(make: Make):
     # A service that listens, but never where a database would.
-    with pytest.raises(NotReadyError, match="the database never got ready"):
+    with pytest.raises(NotReadyError, match="a database that gets ready"):
         await make(postgres_image=images.REGISTRY).integration(seconds=10)
 
 
@@ -274,6 +276,75 @@ async def test_a_change_that_git_was_told_not_to_see_is_seen(make: Make, reposit
     assert (await make().verify()).commit.changes == [" M service/src/main.js"]
 
 
+def _linked(repository: Path) -> dict[str, str]:
+    (repository / "link").symlink_to("service")
+    return {"path": "link"}
+
+
+def _worktree(repository: Path) -> dict[str, str]:
+    git_file = repository / ".git"
+    git_file.rename(repository.parent / "elsewhere")
+    git_file.write_text("gitdir: ../elsewhere\n")
+    return {"commit": "a" * 40}
+
+
+@pytest.mark.parametrize(
+    ("arrange", "words"), [(_linked, "or it is a symbolic link"), (_worktree, "its .git is no folder")]
+)
+async def test_source_whose_changes_git_could_not_tell_is_refused(
+    dag: dagger.Client, make: Make, repository: Path, arrange: Callable[[Path], dict[str, str]], words: str
+):
+    make()
+    arguments = {"path": "service"} | arrange(repository)
+    source = dag.host().directory(str(repository), no_cache=True)
+    with pytest.raises(InvalidInputError, match=words):
+        await Slipway(source=source, **arguments).verify()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"core.worktree": "/tmp"},
+        {"core.fsmonitor": "true"},
+        {"filter.blind.clean": "git show HEAD:service/src/main.js", "core.attributesFile": "/source/blind"},
+        {"status.showUntrackedFiles": "no", "core.ignoreStat": "true"},
+    ],
+)
+async def test_no_configuration_hides_a_change(make: Make, repository: Path, config: dict[str, str]):
+    make()
+    (repository / "blind").write_text("*.js filter=blind\n")
+    (repository / ".git" / "info" / "attributes").write_text("*.js filter=blind\n")
+    for key, value in config.items():
+        await anyio.run_process(["git", "-C", str(repository), "config", key, value])
+    changed = repository / "service" / "src" / "main.js"
+    changed.write_text(changed.read_text() + "// not in any commit\n")
+    source = dagger.dag.host().directory(str(repository), no_cache=True)
+    commit = await read_commit(source, "service", image=images.GIT)
+    assert commit.changes == [" M service/src/main.js"]
+
+
+async def test_a_submodule_in_the_service_is_not_of_the_commit(
+    make: Make, repository: Path, commit_all: Callable[[Path], str]
+):
+    make()
+    inner = repository / "service" / "src" / "inner"
+    inner.mkdir()
+    (inner / "a.js").write_text("1;")
+    commit_all(inner)
+    make({".gitmodules": '[submodule "x"]\n\tpath = service/src/inner\n\turl = ./x\n\tignore = all\n'})
+    (inner / "a.js").write_text("2;")
+    source = dagger.dag.host().directory(str(repository), no_cache=True)
+    commit = await read_commit(source, "service", image=images.GIT)
+    assert commit.changes == ["S  service/src/inner (submodule)"]
+
+
+async def test_a_repository_without_commits_is_told_in_gits_words(dag: dagger.Client, repository: Path):
+    await anyio.run_process(["git", "init", "-q", "-b", "main", str(repository)])
+    source = dag.host().directory(str(repository), no_cache=True)
+    with pytest.raises(StageFailedError, match="try: commit something first"):
+        await read_commit(source, "service", image=images.GIT)
+
+
 @pytest.mark.parametrize("address", ["app", "https://ghcr.io/org/app", "ghcr.io/org/app:1", "ghcr.io/Org/app"])
 async def test_a_malformed_registry_is_refused_before_anything_is_pushed(make: Make, scanner: Scanner, address: str):
     cleared = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))
@@ -291,6 +362,29 @@ async def test_a_reference_that_does_not_exist_is_said_to(make: Make, registry: 
     service = registry.as_service(use_entrypoint=True)
     with pytest.raises(InvalidInputError, match="does not exist"):
         await make().release("localhost:5000/none@sha256:" + "0" * 64, registry_service=service)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({}, "no container image"),
+        ({"os": "linux", "rootfs": {"diff_ids": []}, "config": {"Labels": None}}, "which commit it is of"),
+    ],
+)
+async def test_what_is_no_release_cannot_be_taken_up(
+    dag: dagger.Client, make: Make, registry: dagger.Container, config: dict[str, object], words: str
+):
+    service = await registry.as_service(use_entrypoint=True).start()
+    client = (
+        dag.container()
+        .from_("python:3.13-slim")
+        .with_file("/push", dag.host().file(str(PUSH)))
+        .with_service_binding("registry", service)
+    )
+    pushed = client.with_exec(["python3", "/push", "registry:5000", "other", json.dumps(config), ""])
+    digest = (await pushed.stdout()).strip()
+    with pytest.raises(SlipwayError, match=words):
+        await make().release(f"localhost:5000/app@{digest}", registry_service=service)
 
 
 async def test_a_published_release_can_be_taken_up_by_digest(make: Make, scanner: Scanner, registry: dagger.Container):

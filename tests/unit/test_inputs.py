@@ -1,10 +1,20 @@
 import json
+from typing import Any
 
 import pytest
 
 from pipeline.candidate import check_severities
-from pipeline.commit import Commit, check_releasable, parse_sha, without_credentials
+from pipeline.commit import (
+    Commit,
+    check_releasable,
+    harmless_config,
+    parse_sha,
+    submodules_of,
+    without_credentials,
+)
 from pipeline.errors import InvalidInputError, StageFailedError, joined, tail
+from pipeline.execution import check_positive
+from pipeline.registry import check_target
 from pipeline.toolchain import labels, parse_manifest
 from pipeline.verified import check_platforms
 
@@ -23,6 +33,49 @@ from pipeline.verified import check_platforms
 )
 def test_an_images_source_label_never_holds_a_credential(url: str, shown: str):
     assert without_credentials(url) == shown
+
+
+def test_of_a_repositorys_configuration_only_its_format_is_taken():
+    listed = {
+        "core.repositoryformatversion": "1",
+        "core.worktree": "/elsewhere",
+        "extensions.objectformat": "sha256",
+        "extensions.worktreeconfig": "true",
+        "filter.evil.clean": "touch /tmp/mark",
+        "remote.origin.url": "https://user:token@github.com/org/app.git",
+    }
+    config, url = harmless_config("".join(f"{key}\n{value}\0" for key, value in listed.items()))
+    assert config == "[core]\n    repositoryformatversion = 1\n[extensions]\n    objectformat = sha256\n"
+    assert url == "https://github.com/org/app"
+
+
+def test_a_configuration_cannot_smuggle_in_a_section():
+    assert harmless_config("extensions.objectformat\nsha1\n[filter]\0") == ("", "")
+
+
+def test_submodules_are_found_in_the_index():
+    listed = "100644 aa 0\tapp/a\0" + "160000 bb 0\tapp/lib\0"
+    assert submodules_of(listed) == ["S  app/lib (submodule)"]
+
+
+@pytest.mark.parametrize(
+    ("registry", "username", "service", "words"),
+    [
+        ("", "", None, "registry '' is not a repository address"),
+        (None, "user", None, "no --registry"),
+        (None, "", object(), "no --registry"),
+    ],
+)
+def test_a_registry_that_is_half_given_is_refused(registry: str | None, username: str, service: object, words: str):
+    password: Any = object() if username else None
+    with pytest.raises(InvalidInputError, match=words):
+        check_target(registry, username, password, service)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_wait_of_no_time_is_refused(value: int):
+    with pytest.raises(InvalidInputError, match=f"--seconds {value} is not positive"):
+        check_positive("seconds", value)
 
 
 def test_labels_leave_out_what_is_unknown():
@@ -56,6 +109,12 @@ def test_the_name_of_a_scoped_package_is_its_last_part():
 def test_a_manifest_that_is_no_object_is_refused(text: str):
     with pytest.raises(InvalidInputError, match=r"package\.json"):
         parse_manifest(text, [])
+
+
+@pytest.mark.parametrize("scripts", ["null", '"lint"', "[]", "7"])
+def test_scripts_that_are_no_object_are_refused(scripts: str):
+    with pytest.raises(InvalidInputError, match="scripts are not an object"):
+        parse_manifest(f'{{"scripts": {scripts}}}', ["lint"])
 
 
 @pytest.mark.parametrize("name", ["My App", "UPPER", "a;b", "-x", "naïve"])

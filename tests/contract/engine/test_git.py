@@ -47,6 +47,21 @@ async def test_uncommitted_changes_are_seen_and_ignored_files_are_not(dag: dagge
     assert await changes.added_paths() == ["new"]
 
 
+async def test_what_a_repositorys_configuration_names_is_not_run(
+    dag: dagger.Client, repository: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    mark = tmp_path_factory.mktemp("mark") / "ran"
+    for kind in ("clean", "smudge"):
+        git(repository, "config", f"filter.evil.{kind}", f"touch {mark}; cat")
+    git(repository, "config", "core.fsmonitor", f"touch {mark}; false")
+    (repository / ".git" / "info" / "attributes").write_text("* filter=evil\n")
+    (repository / "file").write_text("changed\n")
+    read = dag.host().directory(str(repository), no_cache=True).as_git()
+    assert await read.head().tree(discard_git_dir=True).file("file").contents() == "one\n"
+    assert await read.uncommitted().modified_paths() == ["file"]
+    assert not mark.exists()
+
+
 async def test_a_directory_without_git_is_an_error(dag: dagger.Client):
     with pytest.raises(dagger.QueryError):
         await dag.directory().with_new_file("f", "x").as_git().head().commit()

@@ -1,5 +1,7 @@
 """Images: published, pulled back by digest, packed."""
 
+import hashlib
+import io
 import json
 import tarfile
 from collections.abc import Callable
@@ -9,6 +11,7 @@ import dagger
 import pytest
 
 REGISTRY = "registry:2"
+PUSH = Path(__file__).resolve().parents[2] / "fixtures" / "push-image.py"
 
 
 @pytest.fixture
@@ -110,6 +113,33 @@ async def test_a_removed_file_is_gone_from_the_image(
     reference = await image.publish("localhost:5000/app:v1", registry_service=registry)
     back = dag.container().from_(reference.replace(":v1@", "@"), registry_service=registry)
     assert await back.directory(f"/{fresh}").entries() == ["b"]
+
+
+def layer_of(text: str) -> bytes:
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
+            member = tarfile.TarInfo("told")
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+        return file.getvalue()
+
+
+async def test_an_image_whose_layer_is_not_the_one_its_config_names_is_refused(
+    dag: dagger.Client, python: dagger.Container, registry: dagger.Service, fresh: str
+):
+    honest, other = layer_of(f"honest {fresh}"), layer_of(f"other {fresh}")
+    diff_id = f"sha256:{hashlib.sha256(honest).hexdigest()}"
+    config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [diff_id]}}
+    client = python.with_file("/push", dag.host().file(str(PUSH))).with_service_binding(
+        "registry", await registry.start()
+    )
+    for tag, layer in (("lying", other), ("honest", honest)):
+        argv = ["python3", "/push", "registry:5000", tag, json.dumps(config), layer.hex()]
+        await client.with_exec(argv).sync()
+    with pytest.raises(dagger.QueryError, match=r"(?i)layer|diff ?id"):
+        await dag.container().from_("localhost:5000/app:lying", registry_service=registry).file("told").contents()
+    taken = dag.container().from_("localhost:5000/app:honest", registry_service=registry)
+    assert await taken.file("told").contents() == f"honest {fresh}"
 
 
 @pytest.mark.drydock

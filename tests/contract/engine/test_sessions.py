@@ -153,6 +153,19 @@ def test_pruning_refuses_while_a_session_runs_and_empties_the_folder_afterwards(
     assert not (tmp_path / "cache/v1").exists()
 
 
+@pytest.mark.parametrize("name", ["a,b", "a:b", "file"])
+def test_a_cache_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path, name: str):
+    (tmp_path / "file").touch()
+    env = os.environ | {"SLIPWAY_CACHE": str(tmp_path / name)}
+    command = [sys.executable, "-m", "drydock", "run", "--", "true"]
+    root = Path(__file__).resolve().parents[3]
+    done = subprocess.run(command, env=env, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"cache folder {tmp_path / name}: ")
+    assert "SLIPWAY_CACHE" in line
+
+
 def test_pruning_by_age_keeps_what_was_used_lately(run_script: Run, tmp_path: Path):
     cache = tmp_path / "cache"
     write = 'print(await dag.directory().with_new_file("{0}", "{0}").file("{0}").contents())'

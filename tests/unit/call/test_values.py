@@ -42,6 +42,8 @@ def test_plain_values_are_read_by_type(annotation: Any, texts: tuple[str, ...], 
         (dagger.File, "/no/such/file", "--x: /no/such/file: no such file"),
         (dagger.Service, "localhost:80", "should be tcp://host:port"),
         (dagger.Secret, "env:NO_SUCH_VARIABLE", "environment variable NO_SUCH_VARIABLE is not set"),
+        (dagger.Secret, "hunter2-hunter2", "what was given names no secret and is not shown"),
+        (dagger.Secret, "hunter2:hunter2", "what was given names no secret and is not shown"),
         (dagger.Secret, "file:/no/such/file", "/no/such/file: no such file; a secret is env:NAME"),
         (dagger.PortForward, "80", "should be frontend:backend"),
         (dagger.Socket | int, "x", "cannot be given on the command line"),
@@ -51,6 +53,7 @@ def test_a_wrong_value_names_the_flag_and_what_is_accepted(annotation: Any, text
     with pytest.raises(UsageError, match=message) as caught:
         given(annotation, text)
     assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_secrets_are_written_in_any_of_the_usual_forms():
