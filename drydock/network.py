@@ -144,6 +144,15 @@ class Network:
                 raise SandboxError("slirp4netns ended at once; is /dev/net/tun there?")
         await self._run_inside(_ip, f"link set out master switch\nlink set out mtu {MTU} up")
 
+    async def within(self, namespace: Namespace, work: Callable[..., T], *args: object) -> T:
+        """Run a function in a thread of its own, whose network is a namespace's."""
+
+        def run() -> T:
+            with ThreadPoolExecutor(1, initializer=_enter, initargs=(namespace.path,)) as pool:
+                return pool.submit(work, *args).result()
+
+        return await asyncio.to_thread(run)
+
     async def inside(self, work: Callable[..., T], *args: object) -> T:
         """Run a function in a thread whose network is the switch's."""
         await self.switch()

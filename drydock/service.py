@@ -11,6 +11,7 @@ from drydock.process import Process
 
 if TYPE_CHECKING:
     from drydock.container import Container
+    from drydock.image import Port
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,17 @@ class Service:
         """Return the key of the definition: what is run, on which files, with which inputs."""
         files = await self.container.files()
         found = await inputs(self.container, files)
-        ports = [(p.port, p.protocol, p.experimental_skip_healthcheck) for p in self.container.config.service_ports]
+        ports = [(p.port, p.protocol, p.experimental_skip_healthcheck) for p in self.ports]
         return key_of("service", files.root.key, *self.process().key(), found, ports, self.name)
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """What it exposes."""
+        return self.container.config.service_ports
+
+    async def ready(self) -> None:
+        """Make the files it runs on."""
+        await self.container.files()
 
     @property
     def hostname(self) -> str:

@@ -8,7 +8,7 @@ import os
 import signal
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from drydock import sandbox
 from drydock.attach import attached, scrubber
@@ -16,6 +16,7 @@ from drydock.edit import squashed
 from drydock.errors import ServiceError
 from drydock.graph import Shared
 from drydock.network import hosts_file
+from drydock.relay import HostService, Relay
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from drydock.session import Session
 
 T = TypeVar("T")
+
+AnyService: TypeAlias = "Service | HostService"
 
 READY_SECONDS = 120.0
 GRACE_SECONDS = 10.0
@@ -46,10 +49,10 @@ class Link:
 class Running:
     """One running service."""
 
-    service: Service
+    service: AnyService
     namespace: Namespace
-    process: asyncio.subprocess.Process
-    stack: contextlib.AsyncExitStack
+    process: asyncio.subprocess.Process | Relay
+    stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     reader: asyncio.Task[None] | None = None
     exited: asyncio.Task[int] | None = None
@@ -73,7 +76,7 @@ class Services:
 
     # Use
 
-    async def acquire(self, service: Service) -> Running:
+    async def acquire(self, service: AnyService) -> Running:
         """Return the running service, started if need be, and count one more user."""
         key = await service.key()
         known = self._known.get(key)
@@ -91,7 +94,7 @@ class Services:
             running.stopping = None
         return running
 
-    async def release(self, service: Service) -> None:
+    async def release(self, service: AnyService) -> None:
         """Count one user less; the last one leaves the service a few seconds, for whoever comes next."""
         key = await service.key()
         running = self._known.get(key)
@@ -102,14 +105,14 @@ class Services:
             loop = asyncio.get_running_loop()
             running.stopping = loop.call_later(GRACE_SECONDS, self._stop_soon, service, key)
 
-    def _stop_soon(self, service: Service, key: str) -> None:
+    def _stop_soon(self, service: AnyService, key: str) -> None:
         running = self._known.get(key)
         if running and running.users <= 0:
             task = asyncio.ensure_future(self.stop(service))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def stop(self, service: Service, *, kill: bool = False) -> None:
+    async def stop(self, service: AnyService, *, kill: bool = False) -> None:
         """Stop a service: SIGTERM, and SIGKILL after ten seconds; with `kill`, SIGKILL at once."""
         key = await service.key()
         running = self._known.get(key)
@@ -147,31 +150,51 @@ class Services:
 
     # Start
 
-    async def _start(self, service: Service, key: str) -> Running:
+    async def _start(self, service: AnyService, key: str) -> Running:
         """Start a service and wait until its ports are open."""
         session = self._session
         async with contextlib.AsyncExitStack() as stack:
-            files = await service.container.files()
+            await service.ready()
             namespace = await session.network.join()
             stack.callback(session.network.leave, namespace)
-            process, _ = await stack.enter_async_context(
-                attached(session, service.container, files, service.process(), namespace)
-            )
-            root = await squashed(session.store, files.root)
-            ready = await sandbox.few_layers(session.store, process)
-            box = await session.store.run(sandbox.prepare, session.store, root, ready)
-            stack.push_async_callback(session.store.run, box.discard)
-            hide = await scrubber(session, service.container)
-            running = await self._spawn(service, namespace, box, stack, hide)
-            try:
-                await self._until_ready(running)
-            except BaseException:
-                with contextlib.suppress(ProcessLookupError):
-                    running.process.kill()
-                await running.process.wait()
-                raise
+            if isinstance(service, HostService):
+                running = await self._lead(service, namespace)
+            else:
+                running = await self._run(service, namespace, stack)
             running.stack = stack.pop_all()
         self._known[key] = running
+        return running
+
+    async def _lead(self, service: HostService, namespace: Namespace) -> Running:
+        """Open the host's ports to the session."""
+        relay = Relay(service)
+        try:
+            await relay.start(self._session.network, namespace)
+        except BaseException:
+            relay.kill()
+            raise
+        return Running(service, namespace, relay, exited=asyncio.ensure_future(relay.wait()))
+
+    async def _run(self, service: Service, namespace: Namespace, stack: contextlib.AsyncExitStack) -> Running:
+        """Run a service's command until its ports are open."""
+        session = self._session
+        files = await service.container.files()
+        process, _ = await stack.enter_async_context(
+            attached(session, service.container, files, service.process(), namespace)
+        )
+        root = await squashed(session.store, files.root)
+        ready = await sandbox.few_layers(session.store, process)
+        box = await session.store.run(sandbox.prepare, session.store, root, ready)
+        stack.push_async_callback(session.store.run, box.discard)
+        hide = await scrubber(session, service.container)
+        running = await self._spawn(service, namespace, box, hide)
+        try:
+            await self._until_ready(running)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                running.process.kill()
+            await running.process.wait()
+            raise
         return running
 
     async def _spawn(
@@ -179,16 +202,17 @@ class Services:
         service: Service,
         namespace: Namespace,
         box: sandbox.Sandbox,
-        stack: contextlib.AsyncExitStack,
         hide: Callable[[str], str],
     ) -> Running:
         process, report = await box.start()
-        running = Running(service, namespace, process, stack)
-        running.reader = asyncio.ensure_future(self._listen(running, report, hide))
+        running = Running(service, namespace, process)
+        running.reader = asyncio.ensure_future(self._listen(running, process, report, hide))
         running.exited = asyncio.ensure_future(process.wait())
         return running
 
-    async def _listen(self, running: Running, report: int, hide: Callable[[str], str]) -> None:
+    async def _listen(
+        self, running: Running, process: asyncio.subprocess.Process, report: int, hide: Callable[[str], str]
+    ) -> None:
         """Keep the end of what a service says."""
 
         async def read(stream: asyncio.StreamReader | None) -> None:
@@ -197,7 +221,7 @@ class Services:
                 running.tail.append(text)
                 self._session.output(text)
 
-        await asyncio.gather(read(running.process.stdout), read(running.process.stderr))
+        await asyncio.gather(read(process.stdout), read(process.stderr))
         with os.fdopen(report, "rb") as handle:
             failure = await asyncio.to_thread(handle.read)
         if failure:
@@ -213,7 +237,7 @@ class Services:
         """
         seconds = float(os.environ.get("DRYDOCK_SERVICE_SECONDS", READY_SECONDS))
         deadline = asyncio.get_running_loop().time() + seconds
-        checked = [p for p in running.service.container.config.service_ports if not p.experimental_skip_healthcheck]
+        checked = [p for p in running.service.ports if not p.experimental_skip_healthcheck]
         for port in (p.port for p in checked if p.protocol == "TCP"):
             pause = 0.02
             while not await self._session.network.opens(running.namespace.address, port):
@@ -258,13 +282,13 @@ class Services:
             files = {f"/etc/{name}": str(folder / name) for name in ("hosts", "resolv.conf")}
             yield Link(namespace.path, files, tuple(running))
 
-    async def _held(self, stack: contextlib.AsyncExitStack, service: Service) -> Running:
+    async def _held(self, stack: contextlib.AsyncExitStack, service: AnyService) -> Running:
         running = await self.acquire(service)
         stack.push_async_callback(self.release, service)
         return running
 
     @contextlib.asynccontextmanager
-    async def held(self, service: Service) -> AsyncIterator[Running]:
+    async def held(self, service: AnyService) -> AsyncIterator[Running]:
         """Run one service while the engine itself needs it."""
         running = await self.acquire(service)
         try:

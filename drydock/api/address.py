@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from drydock.api import container_image, host, secret
 from drydock.api.registry import resolves
 from drydock.container import Container
+from drydock.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from drydock.api.secret import Secret
+    from drydock.relay import HostService
     from drydock.session import Session
     from drydock.tree import FileRef, Tree
 
@@ -44,6 +46,15 @@ async def file(
 @resolves("Address.secret")
 async def secret_(session: Session, address: str) -> Secret:
     return await secret.secret(session, None, uri=address)
+
+
+@resolves("Address.service")
+def service(session: Session, address: str) -> HostService:
+    scheme, _, rest = address.partition("://")
+    name, _, port = rest.rpartition(":")
+    if not name or not port.isdigit():
+        raise InvalidArgumentError(f"service address {address!r} is not of the form tcp://host:port")
+    return host.service(session, None, ports=[{"backend": int(port), "protocol": scheme.upper()}], host=name)
 
 
 @resolves("Address.container")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drydock.api.registry import resolves
 from drydock.edit import Editor, Owner, record_of, seed_upper, tree_of
-from drydock.errors import PathNotFoundError
+from drydock.errors import InvalidArgumentError, NotSupportedError, PathNotFoundError
 from drydock.export import host_path
 from drydock.graph import key_of
 from drydock.patterns import IgnoreRule, parse_gitignore
+from drydock.relay import Forward, HostService
 from drydock.tree import FileRef, Selection, Tree, digest, file_in
 
 if TYPE_CHECKING:
@@ -61,6 +62,18 @@ def find_up(session: Session, _host: None, *, name: str, no_cache: bool) -> str 
         if (folder / name).exists():
             return os.path.relpath(folder / name, session.workdir)
     return None
+
+
+@resolves("Host.service")
+def service(_session: Session, _host: None, *, ports: list[dict[str, Any]], host: str) -> HostService:
+    forwards = []
+    for given in ports:
+        if given.get("protocol", "TCP") != "TCP":
+            raise NotSupportedError("Host.service(ports: protocol UDP)")
+        forwards.append(Forward(given.get("frontend") or given["backend"], given["backend"]))
+    if not forwards:
+        raise InvalidArgumentError("service: no ports; name at least one")
+    return HostService(host, tuple(forwards))
 
 
 def _literal(name: str) -> str:

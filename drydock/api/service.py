@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from drydock.container import Container
     from drydock.graph import Node
     from drydock.image import Port
+    from drydock.relay import Forward
+    from drydock.services import AnyService
     from drydock.session import Session
 
 
@@ -47,23 +49,23 @@ def with_service_binding(_session: Session, ctr: Container, *, alias: str, servi
 
 
 @resolves("Service.withHostname")
-def with_hostname(_session: Session, service: Service, *, hostname: str) -> Service:
+def with_hostname(_session: Session, service: AnyService, *, hostname: str) -> AnyService:
     return service.with_hostname(hostname)
 
 
 @resolves("Service.hostname")
-def hostname(_session: Session, service: Service) -> str:
+def hostname(_session: Session, service: AnyService) -> str:
     return service.hostname
 
 
 @resolves("Service.ports")
-def ports(_session: Session, service: Service) -> list[Port]:
-    return list(service.container.config.service_ports)
+def ports(_session: Session, service: AnyService) -> list[Port | Forward]:
+    return list(service.ports)
 
 
 @resolves("Service.endpoint")
-def endpoint(_session: Session, service: Service, *, port: int | None = None, scheme: str) -> str:
-    exposed = service.container.config.service_ports
+def endpoint(_session: Session, service: AnyService, *, port: int | None = None, scheme: str) -> str:
+    exposed = service.ports
     if port is None and not exposed:
         raise InvalidArgumentError("endpoint: the service exposes no port; name one")
     address = f"{service.hostname}:{port if port is not None else exposed[0].port}"
@@ -71,18 +73,18 @@ def endpoint(_session: Session, service: Service, *, port: int | None = None, sc
 
 
 @resolves("Service.start")
-async def start(session: Session, service: Service) -> object:
+async def start(session: Session, service: AnyService) -> object:
     await session.services.acquire(service)
     return SELF
 
 
 @resolves("Service.stop")
-async def stop(session: Session, service: Service, *, kill: bool) -> object:
+async def stop(session: Session, service: AnyService, *, kill: bool) -> object:
     await session.services.stop(service, kill=kill)
     return SELF
 
 
 @resolves("Service.sync")
-async def sync(_session: Session, service: Service) -> object:
-    await service.container.files()
+async def sync(_session: Session, service: AnyService) -> object:
+    await service.ready()
     return SELF

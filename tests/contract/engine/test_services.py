@@ -1,5 +1,9 @@
 """Services: started when needed, ready before use, gone afterwards."""
 
+import http.server
+import threading
+from collections.abc import Iterator
+
 import anyio
 import dagger
 import pytest
@@ -95,3 +99,39 @@ async def test_a_service_that_ends_while_a_command_needs_it_fails_the_command(py
     )
     with anyio.fail_after(20), pytest.raises(dagger.QueryError, match="exited with 7 while a command needed it"):
         await python.with_service_binding("dies", service).with_exec(["sleep", "60"]).sync()
+
+
+@pytest.fixture
+def listening(fresh: str) -> Iterator[int]:
+    """A port of this machine on which an HTTP server answers with `fresh`."""
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(fresh.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+async def test_a_port_of_the_host_can_be_a_service(
+    dag: dagger.Client, python: dagger.Container, listening: int, fresh: str
+):
+    service = dag.host().service([dagger.PortForward(backend=listening, frontend=8000)])
+    ctr = python.with_env_variable("RUN", fresh).with_service_binding("host", service)
+    assert await ctr.with_exec(["python3", "-c", GET, "http://host:8000/"]).stdout() == fresh
+
+
+async def test_a_port_of_the_host_where_nothing_listens_is_named(
+    dag: dagger.Client, python: dagger.Container, fresh: str
+):
+    service = dag.host().service([dagger.PortForward(backend=1, frontend=8000)])
+    ctr = python.with_env_variable("RUN", fresh).with_service_binding("host", service)
+    with anyio.fail_after(150), pytest.raises(dagger.QueryError):
+        await ctr.with_exec(["python3", "-c", GET, "http://host:8000/"]).stdout()
