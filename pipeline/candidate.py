@@ -35,6 +35,7 @@ class Candidate:
     commit: Annotated[Commit, Doc("The commit it was built from.")] = field()
     images: Annotated[Images, Doc("The images that the stages run in.")] = field()
     name: Annotated[str, Doc("Name of the service.")] = field()
+    delivery: Annotated[dagger.Directory, Doc("The service's own manifests (deploy/) and smoke test.")] = field()
 
     @function
     def archive(self) -> dagger.File:
@@ -131,6 +132,7 @@ class Candidate:
             commit=self.commit,
             images=self.images,
             name=self.name,
+            delivery=self.delivery,
             verdict=verdict,
             evidence=evidence,
             content=content,

@@ -31,6 +31,7 @@ class Cleared:
     verdict: Annotated[Verdict, Doc("What the scanner said.")] = field()
     evidence: Annotated[dagger.Directory, Doc("What the scanner wrote: JSON, SARIF, table, SBOM.")] = field()
     content: Annotated[Content, Doc("The bytes that were scanned.")] = field()
+    delivery: Annotated[dagger.Directory, Doc("The service's own manifests (deploy/) and smoke test.")] = field()
 
     @uncached
     async def publish(
@@ -89,6 +90,8 @@ class Cleared:
             digest=digest,
             config_digests=stored.content.configs,
             commit=self.commit.sha,
+            committed=self.commit.created,
+            delivery=self.delivery,
             registry=target,
             images=self.images,
             name=self.name,

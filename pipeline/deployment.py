@@ -1,32 +1,27 @@
-"""A release in an environment."""
+"""A release in an environment, and the proof that it works there."""
 
-import datetime
-import enum
 import json
 from typing import Annotated
 
 import dagger
-from dagger import Doc, dag, enum_type
+from dagger import Doc, dag
 
+from pipeline import history
 from pipeline.console import say
-from pipeline.errors import SmokeFailedError
+from pipeline.delivery import manifests_in, test_in
+from pipeline.errors import InvalidInputError, NotPromotableError, SmokeFailedError
 from pipeline.execution import check_positive, run_id
+from pipeline.history import Entry
 from pipeline.images import Images
-from pipeline.proof import Proof
+from pipeline.place import LEASE_SECONDS, ROLLOUT_SECONDS, STABLE_SECONDS, Place, Subject
 from pipeline.schema import field, object_type, uncached
 from pipeline.scripts import script
 from pipeline.toolchain import PORT
 
 ATTEMPTS = 10
+MAX_AGE_HOURS = 168
+APPROVER_LENGTH = 200
 RESULT = "/slipway/result.json"
-
-
-@enum_type
-class Environment(enum.Enum):
-    """Where a release runs."""
-
-    REHEARSAL = "rehearsal"
-    """A throwaway environment inside the engine, gone when the run ends."""
 
 
 @object_type
@@ -35,9 +30,11 @@ class Deployment:
 
     release: Annotated[str, Doc("host/path@sha256:… of what runs.")] = field()
     commit: Annotated[str, Doc("The commit it was built from.")] = field()
-    environment: Annotated[Environment, Doc("Where it runs.")] = field()
-    service: Annotated[dagger.Service, Doc("The running service.")] = field()
+    environment: Annotated[str, Doc("Where it runs.")] = field()
     images: Annotated[Images, Doc("The images that the stages run in.")] = field()
+    service: Annotated[dagger.Service | None, Doc("The running service, in a rehearsal.")] = field(default=None)
+    place: Annotated[Place | None, Doc("The environment, in a cluster.")] = field(default=None)
+    run: Annotated[str, Doc("The run that deployed it.")] = field(default="")
 
     @uncached
     async def smoke(
@@ -47,15 +44,36 @@ class Deployment:
             Doc("A module whose default export gets the base URL and throws when a round trip fails."),
         ] = None,
         attempts: Annotated[int, Doc("How often to try before giving up.")] = ATTEMPTS,
-    ) -> Proof:
+        stable_seconds: Annotated[
+            int, Doc("In a cluster: for how long the pods must stay ready afterwards, in seconds.")
+        ] = STABLE_SECONDS,
+    ) -> "Proof":
         """Ask the deployed service: /healthz, /readyz, that /version is the commit just built, and one round trip.
 
-        Pauses grow from half a second to eight. It always runs: never answered from cache.
+        Pauses grow from half a second to eight. It always runs: never answered from cache. In a cluster it asks
+        through the Service from a Job inside, and the proof is recorded there; if it fails, what was proven before is
+        brought back.
 
-        Errors: what the last attempt was told, once all are used up.
+        Errors: what the last attempt was told, once all are used up; pods that did not stay.
         """
         check_positive("attempts", attempts)
-        began = datetime.datetime.now(datetime.UTC)
+        if self.place:
+            test = await test_in(self.place.delivery, test)
+            entry, made = await self.place.prove(
+                self.run,
+                test=await test.contents() if test else "",
+                attempts=attempts,
+                stable_seconds=stable_seconds,
+            )
+            return Proof.of(self.place, entry, made, history.now())
+        made = await self._rehearsed(test, attempts)
+        return Proof(
+            release=self.release, commit=self.commit, environment=self.environment, at=history.now(), attempts=made
+        )
+
+    async def _rehearsed(self, test: dagger.File | None, attempts: int) -> int:
+        """Ask the service that runs in the engine; return how many attempts it took."""
+        assert self.service  # noqa: S101 - a deployment has a service, or a place in a cluster
         client = (
             dag.container()
             .from_(self.images.node)
@@ -83,10 +101,101 @@ class Deployment:
             )
         for check in answer["checks"]:
             say("smoke", check)
-        return Proof(
-            release=self.release,
-            commit=self.commit,
-            environment=self.environment.value,
-            at=began.isoformat(timespec="seconds"),
-            attempts=answer["attempts"],
+        return int(answer["attempts"])
+
+
+@object_type
+class Proof:
+    """A deployment that was seen to work. Made by `smoke`, or read where that recorded it."""
+
+    release: Annotated[str, Doc("host/path@sha256:… of what was proven.")] = field()
+    commit: Annotated[str, Doc("The commit it was built from.")] = field()
+    environment: Annotated[str, Doc("Where it was proven.")] = field()
+    at: Annotated[str, Doc("When, RFC 3339.")] = field()
+    attempts: Annotated[int, Doc("How many attempts it took.")] = field()
+    link: Annotated[str, Doc("Address of the CI run, or empty.")] = field(default="")
+    place: Annotated[Place | None, Doc("The environment, in a cluster.")] = field(default=None)
+
+    @classmethod
+    def of(cls, place: Place, entry: Entry, attempts: int, at: str) -> "Proof":
+        """Return the proof that a run in a cluster gave."""
+        return cls(
+            release=entry.reference,
+            commit=entry.commit,
+            environment=place.name,
+            at=at,
+            attempts=attempts,
+            link=entry.link,
+            place=place,
         )
+
+    @uncached
+    async def promote(
+        self,
+        to: Annotated[str, Doc("Where to, such as production.")],
+        approved_by: Annotated[str, Doc("Who approved it: a person's name or address, for the history.")],
+        kubeconfig: Annotated[dagger.Secret | None, Doc("Of the other cluster. Default: the same cluster.")] = None,
+        context: Annotated[str, Doc("Context in that kubeconfig. Default: its current one.")] = "",
+        namespace: Annotated[str, Doc("Default: the context's, else SERVICE-ENVIRONMENT.")] = "",
+        api_server: Annotated[
+            dagger.Service | None, Doc("The API server, where only this machine reaches it: tcp://127.0.0.1:6443")
+        ] = None,
+        manifests: Annotated[
+            dagger.Directory | None, Doc("Folder with overlays/ENVIRONMENT. Default: deploy/ of the service.")
+        ] = None,
+        max_age_hours: Annotated[int, Doc("How old the proof may be, in hours.")] = MAX_AGE_HOURS,
+        seconds: Annotated[int, Doc("How long the rollout may take, in seconds.")] = ROLLOUT_SECONDS,
+        wait: Annotated[int, Doc("How long another run may hold the environment, in seconds.")] = LEASE_SECONDS,
+        force_conflicts: Annotated[bool, Doc("Take over fields that somebody else manages.")] = False,
+        link: Annotated[str, Doc("Address of the CI run, for the history.")] = "",
+    ) -> Deployment:
+        """Deploy to the next environment the very digest that was proven here; nothing is built.
+
+        The proof is looked up again: it must be the last word on that digest.
+
+        Errors: no approver; a proof that is missing, failed, superseded or too old; whatever `deploy` may meet.
+        """
+        check_positive("seconds", seconds)
+        approver = check_approver(approved_by)
+        if self.place is None:
+            raise NotPromotableError(
+                "promote: a rehearsal proves nothing about an environment", hint="deploy to staging first"
+            )
+        if to == self.environment and not kubeconfig:
+            raise InvalidInputError(f"promote: from {to} to {to}", hint="name the next environment")
+        entry = await self.place.proven(self.release.partition("@")[2], max_age_hours)
+        place = await self.place.beside(to, kubeconfig, context=context, namespace=namespace, api_server=api_server)
+        subject = Subject(
+            reference=entry.reference,
+            commit=entry.commit,
+            committed=entry.committed,
+            migrates=entry.migrates,
+            action="promote",
+            approved_by=approver,
+            link=link,
+        )
+        run = run_id()
+        folder = await manifests_in(place.delivery, manifests)
+        await place.roll_out(subject, folder, run, seconds=seconds, wait=wait, force_conflicts=force_conflicts)
+        return Deployment(
+            release=entry.reference,
+            commit=entry.commit,
+            environment=to,
+            images=place.images,
+            place=place,
+            run=run,
+        )
+
+
+def check_approver(name: str) -> str:
+    """Return who approved, without the white space around it.
+
+    Raises:
+        InvalidInputError: if nobody is named, or not in one line.
+    """
+    approver = name.strip()
+    if not approver or not approver.isprintable() or len(approver) > APPROVER_LENGTH:
+        raise InvalidInputError(
+            "promote: no approver is named", hint="--approved-by NAME, in one line: who answers for this promotion"
+        )
+    return approver

@@ -59,6 +59,22 @@ class RegistryError(SlipwayError):
     """The registry refused, failed for good, or serves other bytes than were pushed."""
 
 
+class ClusterError(SlipwayError):
+    """The Kubernetes API server refused, failed for good, or cannot be reached."""
+
+
+class RolloutError(SlipwayError):
+    """A release did not get ready in an environment, or did not stay so."""
+
+
+class NotPromotableError(SlipwayError):
+    """No proof allows a release to go on to the next environment."""
+
+
+class BusyError(SlipwayError):
+    """Another run holds the environment."""
+
+
 class NotReadyError(SlipwayError):
     """Something that was waited for did not come within its deadline."""
 

@@ -17,6 +17,8 @@ GIT = "alpine/git:v2.52.0@sha256:d453f54c83320412aa89c391b076930bd8569bc1012285e
 # Not 0.69.4 to 0.69.6: those were malicious (CVE-2026-33634). Compare a new digest in several places before using it.
 TRIVY = "aquasec/trivy:0.75.0@sha256:af6acf9a6b85dfe389a1941505c0ce9efef52a4719635e1a962f022a3d855daa"
 
+KUBECTL = "registry.k8s.io/kubectl:v1.34.1@sha256:59bafa07ff3a6d4b417e7633ddb9d79a9606ca98bf64bac080b3e65748669250"
+
 
 @object_type
 class Images:
@@ -27,3 +29,4 @@ class Images:
     registry: Annotated[str, Doc("The throwaway registry of a rehearsal.")] = field(default=REGISTRY)
     git: Annotated[str, Doc("Git, which reads the commit of the source.")] = field(default=GIT)
     trivy: Annotated[str, Doc("Trivy, the scanner.")] = field(default=TRIVY)
+    kubectl: Annotated[str, Doc("kubectl, for Kubernetes environments.")] = field(default=KUBECTL)

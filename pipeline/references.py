@@ -86,6 +86,20 @@ def check_tag(tag: str) -> str:
     return tag
 
 
+def check_name(what: str, name: str) -> str:
+    """Return the name if Kubernetes accepts it as a label: lower-case letters, digits, dashes, 63 at the most.
+
+    Raises:
+        InvalidInputError: if not.
+    """
+    if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", name):
+        raise InvalidInputError(
+            f"{what} {name!r} is not a name that Kubernetes takes",
+            hint="use up to 63 lower-case letters, digits and dashes, with a letter or digit at both ends",
+        )
+    return name
+
+
 def _names_a_host(host: str) -> bool:
     """Tell `ghcr.io` and `localhost:5000` from the first part of a path on Docker Hub (`org/app`)."""
     return "." in host or ":" in host or host == "localhost"

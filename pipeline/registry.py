@@ -52,6 +52,7 @@ class Stored:
     digest: str
     content: Content
     revision: str
+    created: str
 
     @classmethod
     def read(cls, answer: dict[str, Any]) -> "Stored":
@@ -61,6 +62,7 @@ class Stored:
             digest=answer["digest"],
             content=Content.of(answer["images"]),
             revision=str(labels.get("org.opencontainers.image.revision", "")),
+            created=str(labels.get("org.opencontainers.image.created", "")),
         )
 
 

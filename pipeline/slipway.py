@@ -12,9 +12,12 @@ from pipeline.cleared import Cleared
 from pipeline.commit import Commit, check_releasable, read_commit
 from pipeline.console import say
 from pipeline.database import database, database_url
+from pipeline.delivery import delivery_of, test_in
+from pipeline.environment import Environment
 from pipeline.errors import InvalidInputError
 from pipeline.execution import check_positive, run, together
 from pipeline.images import Images
+from pipeline.place import Place
 from pipeline.references import Pinned, check_tag
 from pipeline.registry import Registry, check_credentials, check_target
 from pipeline.release import Release
@@ -27,7 +30,6 @@ from pipeline.verified import Verified, check_platforms
 
 GATE_SECONDS = 1800
 INTEGRATION_SECONDS = 600
-SMOKE_TEST = "smoke.mjs"
 
 
 @object_type
@@ -65,6 +67,7 @@ class Slipway:
     registry_image: Annotated[str, Doc("The throwaway registry of a rehearsal.")] = field(default=images.REGISTRY)
     git_image: Annotated[str, Doc("Git, which reads the commit of the source.")] = field(default=images.GIT)
     trivy_image: Annotated[str, Doc("Trivy, the scanner.")] = field(default=images.TRIVY)
+    kubectl_image: Annotated[str, Doc("kubectl, for Kubernetes environments.")] = field(default=images.KUBECTL)
 
     @property
     def images(self) -> Images:
@@ -75,6 +78,7 @@ class Slipway:
             registry=self.registry_image,
             git=self.git_image,
             trivy=self.trivy_image,
+            kubectl=self.kubectl_image,
         )
 
     @property
@@ -172,10 +176,43 @@ class Slipway:
             digest=pinned.digest,
             config_digests=stored.content.configs,
             commit=stored.revision,
+            committed=stored.created,
             registry=registry,
             images=self.images,
-            name=pinned.repository.path.rpartition("/")[2],
+            name=await self._name() or pinned.repository.path.rpartition("/")[2],
+            delivery=delivery_of(self.service),
         )
+
+    @uncached
+    async def environment(
+        self,
+        name: Annotated[str, Doc("Such as staging.")],
+        kubeconfig: Annotated[
+            dagger.Secret, Doc("Kubeconfig of the cluster, raw or in base64: env:KUBECONFIG, file:PATH")
+        ],
+        context: Annotated[str, Doc("Context in the kubeconfig. Default: its current one.")] = "",
+        namespace: Annotated[str, Doc("Default: the context's, else SERVICE-ENVIRONMENT.")] = "",
+        api_server: Annotated[
+            dagger.Service | None, Doc("The API server, where only this machine reaches it: tcp://127.0.0.1:6443")
+        ] = None,
+    ) -> Environment:
+        """An environment of the service in a cluster: its status, history, proofs, and the way back.
+
+        Errors: a kubeconfig that is not usable.
+        """
+        await self._check_path()
+        service = await check_manifest(self.service, ())
+        place = await Place.connect(
+            name,
+            service,
+            kubeconfig,
+            context=context,
+            namespace=namespace,
+            api_server=api_server,
+            images=self.images,
+            delivery=delivery_of(self.service),
+        )
+        return Environment(place=place)
 
     @uncached
     async def ship(
@@ -235,7 +272,8 @@ class Slipway:
             release = await log.stage("publish", cleared.publish(registry, username, password, tag, registry_service))
             told.reference = release.reference
             deployment = await log.stage("deploy", release.deploy())
-            proof = await log.stage("smoke", deployment.smoke(await self._smoke_test()))
+            test = await test_in(delivery_of(self.service), None)
+            proof = await log.stage("smoke", deployment.smoke(test))
             log.stages["smoke"].detail = f"attempt {proof.attempts}"
         except StageStoppedError:
             told.error = log.error
@@ -269,6 +307,12 @@ class Slipway:
                 hint="leave it out, or use an engine with an emulator for it (binfmt_misc)",
             ) from error
 
+    async def _name(self) -> str:
+        """Return the service's name, or an empty string where there is no service in the source."""
+        if not await self.service.exists("package.json"):
+            return ""
+        return await check_manifest(self.service, ())
+
     async def _commit(self) -> Commit:
         """Read the commit of the source."""
         return await read_commit(self.source, self.path, image=self.git_image, sha=self.commit)
@@ -292,15 +336,7 @@ class Slipway:
 
     async def _ignores(self) -> dagger.File | None:
         """Return the service's own ignore file, if it has one."""
-        return await self._own_file(ignores.FILE)
-
-    async def _smoke_test(self) -> dagger.File | None:
-        """Return the service's own smoke test, if it has one."""
-        return await self._own_file(SMOKE_TEST)
-
-    async def _own_file(self, name: str) -> dagger.File | None:
-        """Return a file of the service, never through a link to what is not the service's."""
-        if not await self.service.exists(name, do_not_follow_symlinks=True):
+        if not await self.service.exists(ignores.FILE, do_not_follow_symlinks=True):
             return None
-        await check_own_file(self.service, name)
-        return self.service.file(name)
+        await check_own_file(self.service, ignores.FILE)
+        return self.service.file(ignores.FILE)

@@ -9,6 +9,7 @@ from dagger import Doc
 
 from pipeline.candidate import Candidate
 from pipeline.commit import Commit
+from pipeline.delivery import delivery_of
 from pipeline.errors import InvalidInputError, StageFailedError
 from pipeline.images import Images
 from pipeline.schema import field, function, object_type
@@ -54,6 +55,7 @@ class Verified:
             commit=self.commit,
             images=self.images,
             name=self.name,
+            delivery=delivery_of(self.source),
         )
 
     def _runner(self, platform: str) -> dagger.Container:

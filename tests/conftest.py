@@ -35,7 +35,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def dag(engine: str) -> AsyncIterator[dagger.Client]:  # noqa: ARG001 - opens the session
+async def dag(engine: str) -> AsyncIterator[dagger.Client]:
     """The SDK's global client, connected to the engine."""
     async with dagger.connection():
         yield dagger.dag

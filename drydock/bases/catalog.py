@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drydock.bases.debian import Debian
 from drydock.bases.git import Git
+from drydock.bases.kubectl import Kubectl
 from drydock.bases.node import Node
 from drydock.bases.postgres import Postgres
 from drydock.bases.python import Python
@@ -28,7 +29,8 @@ class Name(NamedTuple):
 def parse(reference: str) -> Name | None:
     """Read a reference, or return None where it is not of a well-known image.
 
-    Well-known are Docker's short names, and `library/…` on any registry, which is how mirrors carry official images.
+    Well-known are Docker's short names, `library/…` on any registry, which is how mirrors carry official images, and
+    what Kubernetes publishes in its own registry.
     """
     rest = reference.partition("@")[0]
     path, _, tag = rest.rpartition(":") if ":" in rest.rpartition("/")[2] else (rest, "", "latest")
@@ -37,11 +39,14 @@ def parse(reference: str) -> Name | None:
     repository = after if host else path
     if "library/" in repository:
         return Name(repository.rpartition("library/")[2], tag)
+    if host == KUBERNETES:
+        return Name(f"{host}/{repository}", tag)
     if host not in {"", "docker.io", "index.docker.io", "registry-1.docker.io"}:
         return None
     return Name(repository, tag)
 
 
+KUBERNETES = "registry.k8s.io"
 _RECIPES: dict[str, Callable[[Name], Recipe]] = {
     "alpine": lambda name: Debian(name.repository),
     "alpine/git": lambda _: Git(),
@@ -50,6 +55,7 @@ _RECIPES: dict[str, Callable[[Name], Recipe]] = {
     "postgres": lambda _: Postgres(),
     "python": lambda _: Python(),
     "registry": lambda _: Registry(),
+    f"{KUBERNETES}/kubectl": lambda _: Kubectl(),
 }
 
 

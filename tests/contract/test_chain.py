@@ -130,7 +130,7 @@ async def test_a_database_that_never_gets_ready_ends_the_deployment(make: Make, 
     release = await cleared.publish()
     release.images.postgres = images.REGISTRY
     with pytest.raises(NotReadyError, match="the database did not answer within 10 s"):
-        await release.deploy(start_seconds=10)
+        await release.deploy(seconds=10)
 
 
 async def test_the_image_runs_unprivileged_and_holds_no_package_manager_and_no_source(make: Make):
@@ -467,7 +467,7 @@ async def test_a_service_that_never_listens_is_given_up(make: Make, scanner: Sca
     )
     release = await cleared.publish()
     with pytest.raises(NotReadyError, match="the service did not answer within 8 s"):
-        await release.deploy(start_seconds=8)
+        await release.deploy(seconds=8)
 
 
 async def test_a_service_that_dies_at_once_is_told_with_its_words(make: Make, scanner: Scanner):

@@ -9,7 +9,7 @@ from drydock.call.model import Argument, type_of
 from drydock.call.values import read, secret_uri
 
 
-def given(annotation: Any, *texts: str) -> Any:  # noqa: ANN401
+def given(annotation: Any, *texts: str) -> Any:
     return read(Argument(key="x", flag="x", type=type_of(annotation)), list(texts))
 
 
@@ -27,7 +27,7 @@ def given(annotation: Any, *texts: str) -> Any:  # noqa: ANN401
         (dagger.CacheSharingMode, ("Private",), dagger.CacheSharingMode.PRIVATE),
     ],
 )
-def test_plain_values_are_read_by_type(annotation: Any, texts: tuple[str, ...], value: Any):  # noqa: ANN401
+def test_plain_values_are_read_by_type(annotation: Any, texts: tuple[str, ...], value: Any):
     assert given(annotation, *texts) == value
 
 
@@ -49,7 +49,7 @@ def test_plain_values_are_read_by_type(annotation: Any, texts: tuple[str, ...], 
         (dagger.Socket | int, "x", "cannot be given on the command line"),
     ],
 )
-def test_a_wrong_value_names_the_flag_and_what_is_accepted(annotation: Any, text: str, message: str):  # noqa: ANN401
+def test_a_wrong_value_names_the_flag_and_what_is_accepted(annotation: Any, text: str, message: str):
     with pytest.raises(UsageError, match=message) as caught:
         given(annotation, text)
     assert "\n" not in str(caught.value)

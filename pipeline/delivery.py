@@ -1,0 +1,82 @@
+"""What a service brings for its delivery: a Kustomize folder, rendered for one environment, and a smoke test."""
+
+from collections.abc import Sequence
+
+import dagger
+from dagger import dag
+
+from pipeline.errors import InvalidInputError, StageFailedError
+from pipeline.execution import run
+from pipeline.toolchain import check_own_file
+
+FOLDER = "deploy"
+SMOKE_TEST = "smoke.mjs"
+NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+
+
+def candidates(environment: str) -> Sequence[str]:
+    """Return where an environment's kustomization may be, in the order in which it is looked for."""
+    return f"overlays/{environment}", environment, "."
+
+
+async def render(kubectl_image: str, folder: dagger.Directory, environment: str) -> str:
+    """Return the manifests of an environment as a YAML stream.
+
+    Args:
+        kubectl_image: the image with kubectl.
+        folder: with overlays/ENVIRONMENT, ENVIRONMENT or a kustomization of its own.
+        environment: such as staging.
+
+    Raises:
+        InvalidInputError: if there is none, or it cannot be rendered.
+    """
+    for path in candidates(environment):
+        for name in NAMES:
+            if await folder.exists(f"{path}/{name}"):
+                return await _render(kubectl_image, folder, path)
+    raise InvalidInputError(
+        f"manifests: no kustomization for {environment}",
+        hint=f"add {FOLDER}/overlays/{environment}/kustomization.yaml to the service, or give --manifests",
+    )
+
+
+def delivery_of(service: dagger.Directory) -> dagger.Directory:
+    """Return what of a service's folder is for delivering it: manifests and smoke test."""
+    return service.filter(include=[f"{FOLDER}/**", SMOKE_TEST])
+
+
+async def manifests_in(delivery: dagger.Directory, given: dagger.Directory | None) -> dagger.Directory:
+    """Return the folder of manifests: the given one, else the service's own.
+
+    Raises:
+        InvalidInputError: if there is none.
+    """
+    if given:
+        return given
+    if not await delivery.exists(FOLDER):
+        raise InvalidInputError(
+            "manifests: the service has none", hint=f"add {FOLDER}/ to it (docs/kubernetes.md), or give --manifests"
+        )
+    return delivery.directory(FOLDER)
+
+
+async def test_in(delivery: dagger.Directory, given: dagger.File | None) -> dagger.File | None:
+    """Return the smoke test: the given one, else the service's own, if it has one.
+
+    Raises:
+        InvalidInputError: if its own is no regular file.
+    """
+    if given or not await delivery.exists(SMOKE_TEST, do_not_follow_symlinks=True):
+        return given
+    await check_own_file(delivery, SMOKE_TEST)
+    return delivery.file(SMOKE_TEST)
+
+
+async def _render(kubectl_image: str, folder: dagger.Directory, path: str) -> str:
+    container = dag.container().from_(kubectl_image).with_user("0").with_mounted_directory("/manifests", folder)
+    try:
+        return await run(container, ["kubectl", "kustomize", f"/manifests/{path}"], what="manifests")
+    except StageFailedError as error:
+        raise InvalidInputError(
+            f"manifests: {path} cannot be rendered", output=error.output, hint="kubectl kustomize says why"
+        ) from error

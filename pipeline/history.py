@@ -1,0 +1,343 @@
+"""The history of an environment: what happened, one record each, never changed. Pure functions.
+
+A record is an immutable ConfigMap with one event. The oldest are compacted into one archive, without their manifests.
+"""
+
+import base64
+import dataclasses
+import datetime
+import enum
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pipeline.errors import NotPromotableError
+from pipeline.manifests import PREFIX, Manifest
+from pipeline.references import Pinned
+
+LABEL = f"{PREFIX}/history"
+KEPT = 100
+ARCHIVED = 1000
+
+
+class Event(enum.StrEnum):
+    """What a record tells of a run."""
+
+    BEGUN = "begun"
+    """Something is about to change; holds the manifests that will be applied."""
+    DEPLOYED = "deployed"
+    """All pods are of the release, and ready."""
+    PROVEN = "proven"
+    """The smoke test passed, and the pods stayed."""
+    FAILED = "failed"
+    """Migration, rollout or smoke test failed."""
+    RESTORED = "restored"
+    """After a failure: what was proven before runs again, and its smoke test passed."""
+    UNRESTORED = "unrestored"
+    """After a failure: it could not be brought back, or there was nothing before."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Record:
+    """One event of one run.
+
+    Args:
+        at: RFC 3339, in UTC.
+        details: what else there is to tell; see `Entry`.
+    """
+
+    run: str
+    event: Event
+    at: str
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the record as one line."""
+        known = {"run": self.run, "event": self.event.value, "at": self.at}
+        return json.dumps(known | dict(self.details), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Record":
+        """Read what `to_json` returned."""
+        document = json.loads(text)
+        return cls(document.pop("run"), Event(document.pop("event")), document.pop("at"), document)
+
+
+@dataclasses.dataclass(slots=True)
+class Entry:
+    """One run in an environment, folded from its records.
+
+    Args:
+        result: `running`, `deployed`, `proven` or `failed`. A run that was killed stays `running`.
+        action: `deploy`, `promote` or `rollback`.
+        reference: host/path@sha256:… of what was deployed.
+        commit: the commit that it was built from, and when that was made.
+        began: RFC 3339, like all times.
+        restored: the reference that runs again after a failure, or empty.
+    """
+
+    run: str
+    began: str
+    action: str = ""
+    reference: str = ""
+    commit: str = ""
+    committed: str = ""
+    by: str = ""
+    approved_by: str = ""
+    link: str = ""
+    replaced: str = ""
+    result: str = "running"
+    ended: str = ""
+    proven: str = ""
+    attempts: int = 0
+    problem: str = ""
+    restored: str = ""
+    migrates: bool = False
+
+    @property
+    def digest(self) -> str:
+        """Digest of what was deployed."""
+        return self.reference.partition("@")[2]
+
+    @property
+    def seconds(self) -> int:
+        """How long it took, 0 while it is not over."""
+        return int((moment(self.ended) - moment(self.began)).total_seconds()) if self.ended else 0
+
+
+def moment(text: str) -> datetime.datetime:
+    """Read a time in RFC 3339."""
+    return datetime.datetime.fromisoformat(text)
+
+
+def now() -> str:
+    """Return the time in RFC 3339, in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+_BEGUN = ("action", "reference", "commit", "committed", "by", "approved_by", "link", "replaced", "migrates")
+
+
+def fold(records: Iterable[Record]) -> list[Entry]:
+    """Return the runs that records tell of, oldest first."""
+    entries: dict[str, Entry] = {}
+    for record in records:
+        details = record.details
+        if record.event is Event.BEGUN:
+            entries[record.run] = Entry(
+                record.run, record.at, **{name: details[name] for name in _BEGUN if name in details}
+            )
+            continue
+        entry = entries.get(record.run)
+        if entry is None:
+            continue  # its beginning was compacted away
+        entry.ended = record.at
+        match record.event:
+            case Event.DEPLOYED:
+                entry.result = "deployed"
+            case Event.PROVEN:
+                entry.result, entry.proven = "proven", record.at
+                entry.attempts = int(details.get("attempts", 0))
+            case Event.FAILED:
+                entry.result, entry.problem, entry.proven = "failed", str(details.get("problem", "")), ""
+            case Event.RESTORED:
+                entry.restored = str(details.get("reference", ""))
+            case Event.UNRESTORED:
+                entry.restored = ""
+    return list(entries.values())
+
+
+def last_proven(entries: Sequence[Entry], *, before: str = "") -> Entry | None:
+    """Return the last run whose release was proven and not found failing later; `before` leaves out that run."""
+    condemned: set[str] = set()
+    for entry in reversed(entries):
+        if entry.run == before:
+            continue
+        if entry.result == "failed" and entry.run != before:
+            condemned.add(entry.run)
+        elif entry.result == "proven" and entry.run not in condemned:
+            return entry
+    return None
+
+
+def proof_of(entries: Sequence[Entry], environment: str, digest: str, *, max_age: datetime.timedelta, at: str) -> Entry:
+    """Return the run that proves a digest fit to be promoted.
+
+    Args:
+        entries: the runs of the environment, oldest first.
+        environment: its name, for the error.
+        digest: sha256:…, or empty for what the last run of the environment deployed.
+        max_age: how old a proof may be.
+        at: the present time, RFC 3339.
+
+    Raises:
+        NotPromotableError: if the proof is missing, failed, superseded by a failure, or too old.
+    """
+    if not entries:
+        raise NotPromotableError(
+            f"promote: nothing was ever deployed to {environment}", hint=f"deploy to {environment} first"
+        )
+    wanted = digest or entries[-1].digest
+    of_it = [entry for entry in entries if entry.digest == wanted]
+    if not of_it:
+        raise NotPromotableError(
+            f"promote: {wanted} was never deployed to {environment}", hint=f"deploy it to {environment} first"
+        )
+    last = of_it[-1]
+    if last.result != "proven":
+        before = ", though an earlier run proved it" if any(entry.result == "proven" for entry in of_it) else ""
+        also = (
+            "" if digest or last.restored == "" else f"; what runs there now is {last.restored}: name it with --digest"
+        )
+        raise NotPromotableError(
+            f"promote: the last run of {wanted} in {environment} is {last.result}{before}",
+            output=last.problem,
+            hint=f"make it pass in {environment} first{also}",
+        )
+    age = moment(at) - moment(last.proven)
+    if age > max_age:
+        raise NotPromotableError(
+            f"promote: {wanted} was proven in {environment} {_readable(age)} ago, more than {_readable(max_age)}",
+            hint=f"deploy it to {environment} again, or give another --max-age",
+        )
+    return last
+
+
+def _readable(age: datetime.timedelta) -> str:
+    hours = age.total_seconds() / 3600
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} hours"  # noqa: PLR2004 - two days
+
+
+# ConfigMaps
+
+
+def to_manifest(
+    record: Record, *, service: str, environment: str, number: int, extra: Mapping[str, str] | None = None
+) -> Manifest:
+    """Return the object that keeps a record; `extra` is kept packed beside it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"{service}-history-{number:06d}",
+            "labels": {LABEL: service, "app.kubernetes.io/managed-by": PREFIX},
+            "annotations": {f"{PREFIX}/environment": environment},
+        },
+        "immutable": True,
+        "data": {"event": record.to_json()},
+        "binaryData": {name: packed(text) for name, text in (extra or {}).items()},
+    }
+
+
+def packed(text: str) -> str:
+    """Return text compressed, in base64."""
+    return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def unpacked(data: str) -> str:
+    """Read what `packed` returned."""
+    return gzip.decompress(base64.b64decode(data)).decode()
+
+
+def number_of(config_map: Manifest) -> int:
+    """Return the number of a record; the archive's is 0."""
+    tail = str(config_map["metadata"]["name"]).rpartition("-")[2]
+    return int(tail) if tail.isdigit() else 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class History:
+    """All that a namespace remembers of one service.
+
+    Args:
+        records: oldest first, those of the archive first of all.
+        config_maps: the objects, oldest first.
+    """
+
+    records: Sequence[Record]
+    config_maps: Sequence[Manifest]
+
+    @classmethod
+    def read(cls, config_maps: Iterable[Manifest]) -> "History":
+        """Read the records of a namespace, in any order."""
+        ordered = sorted(config_maps, key=number_of)
+        lines = [line for found in ordered for line in (found.get("data") or {}).get("event", "").splitlines()]
+        return cls([Record.from_json(line) for line in lines], ordered)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The runs, oldest first."""
+        return fold(self.records)
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next record."""
+        return max((number_of(found) for found in self.config_maps), default=0) + 1
+
+    def kept(self, run: str, name: str) -> str:
+        """Return what was kept beside a run's records, or an empty string."""
+        for found in reversed(self.config_maps):
+            if number_of(found) and name in (found.get("binaryData") or {}):
+                record = Record.from_json(found["data"]["event"])
+                if record.run == run:
+                    return unpacked(found["binaryData"][name])
+        return ""
+
+    def surplus(self) -> list[Manifest]:
+        """Return the oldest records, which may be compacted: never those of the last proven run or what came after."""
+        single = [found for found in self.config_maps if number_of(found)]
+        proven = last_proven(self.entries)
+        kept = {proven.run} if proven else set()
+        old = []
+        for found in single[: max(len(single) - KEPT, 0)]:
+            if Record.from_json(found["data"]["event"]).run in kept:
+                break
+            old.append(found)
+        return old
+
+    def archive(self, old: Sequence[Manifest], *, service: str) -> Manifest:
+        """Return the archive with old records taken in, bounded."""
+        present = next((found for found in self.config_maps if not number_of(found)), None)
+        lines = (present["data"]["event"].splitlines() if present else []) + [found["data"]["event"] for found in old]
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": f"{service}-history-archive",
+                "labels": {LABEL: service, "app.kubernetes.io/managed-by": PREFIX},
+            },
+            "data": {"event": "\n".join(lines[-ARCHIVED:])},
+        }
+
+
+def table(entries: Sequence[Entry]) -> str:
+    """Return the runs as a table, newest first."""
+    head = ("began", "action", "digest", "commit", "result", "seconds", "by", "approved by")
+    rows = [
+        (
+            entry.began[:19] + "Z",
+            entry.action,
+            entry.digest.removeprefix("sha256:")[:12],
+            entry.commit[:12],
+            entry.result + (f", restored {entry.restored.rpartition(':')[2][:12]}" if entry.restored else ""),
+            str(entry.seconds or ""),
+            entry.by,
+            entry.approved_by,
+        )
+        for entry in reversed(entries)
+    ]
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    )
+
+
+def to_document(entries: Sequence[Entry]) -> str:
+    """Return the runs as JSON, oldest first."""
+    return json.dumps([dataclasses.asdict(entry) | {"seconds": entry.seconds} for entry in entries], indent=2)
+
+
+def pinned(entry: Entry) -> Pinned:
+    """Return what a run deployed."""
+    return Pinned.parse(entry.reference)

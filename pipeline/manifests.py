@@ -1,0 +1,302 @@
+"""Kubernetes manifests of a service: what they must hold before anything is applied, and how a release enters them.
+
+Pure functions on the documents that `kubectl kustomize` renders. Sources: Kubernetes API v1.34; the "restricted" Pod
+Security Standard.
+"""
+
+import copy
+import difflib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from pipeline.errors import InvalidInputError
+from pipeline.references import Pinned
+
+Manifest = dict[str, Any]
+
+# What Slipway deploys; all else belongs to who runs the cluster.
+KINDS = {
+    ("apps", "Deployment"),
+    ("", "Service"),
+    ("", "ServiceAccount"),
+    ("", "ConfigMap"),
+    ("policy", "PodDisruptionBudget"),
+    ("autoscaling", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io", "Ingress"),
+    ("networking.k8s.io", "NetworkPolicy"),
+    ("gateway.networking.k8s.io", "HTTPRoute"),
+}
+PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
+PREFIX = "slipway"
+PROBES = ("livenessProbe", "readinessProbe")
+
+
+def parse(rendered: str) -> list[Manifest]:
+    """Read the documents of a YAML stream.
+
+    Raises:
+        InvalidInputError: if one is no Kubernetes object.
+    """
+    try:
+        documents = [document for document in yaml.safe_load_all(rendered) if document]
+    except yaml.YAMLError as error:
+        raise InvalidInputError(f"manifests: not YAML: {error}") from error
+    flat: list[Manifest] = []
+    for document in documents:
+        is_list = isinstance(document, dict) and document.get("kind") == "List"
+        flat += list(document.get("items") or []) if is_list else [document]
+    for document in flat:
+        metadata = document.get("metadata") if isinstance(document, dict) else None
+        if not isinstance(metadata, dict) or not all(
+            (document.get("apiVersion"), document.get("kind"), metadata.get("name"))
+        ):
+            raise InvalidInputError("manifests: a document lacks apiVersion, kind or metadata.name")
+    return flat
+
+
+def group_of(manifest: Manifest) -> str:
+    """Return the API group, empty for the core's."""
+    group, slash, _ = str(manifest["apiVersion"]).partition("/")
+    return group if slash else ""
+
+
+def identity(manifest: Manifest) -> str:
+    """Return `Kind.group/name`, as kubectl takes it."""
+    group = group_of(manifest)
+    return f"{manifest['kind']}{f'.{group}' if group else ''}/{manifest['metadata']['name']}".lower()
+
+
+def resource_of(manifest: Manifest) -> tuple[str, str]:
+    """Return API group and resource, as roles name them."""
+    kind = str(manifest["kind"])
+    return group_of(manifest), PLURALS.get(kind, f"{kind.lower()}s")
+
+
+def deployment_of(manifests: Iterable[Manifest], name: str) -> Manifest:
+    """Return the one Deployment that runs the release.
+
+    Raises:
+        InvalidInputError: if there is none, or several, with a container whose image is the service's name.
+    """
+    found = [m for m in manifests if m["kind"] == "Deployment" and any(_is_release(c, name) for c in containers_of(m))]
+    if len(found) != 1:
+        raise InvalidInputError(
+            f"manifests: {len(found)} Deployments have a container with image {name!r}, expected one",
+            hint=f"write `image: {name}` where the release belongs: its digest is put there",
+        )
+    return found[0]
+
+
+def settings(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """Return what pods are started with: accounts and settings."""
+    return [manifest for manifest in manifests if manifest["kind"] in {"ServiceAccount", "ConfigMap"}]
+
+
+def deployment_of_release(manifests: Iterable[Manifest], reference: Pinned) -> Manifest:
+    """Return the Deployment into which a release was put."""
+    return next(
+        m
+        for m in manifests
+        if m["kind"] == "Deployment" and any(c["image"] == str(reference) for c in containers_of(m))
+    )
+
+
+def service_of(manifests: Iterable[Manifest], deployment: Manifest) -> Manifest | None:
+    """Return the Service whose selector matches the Deployment's pods."""
+    labels = deployment["spec"]["template"]["metadata"].get("labels") or {}
+    for manifest in manifests:
+        selector = (manifest.get("spec") or {}).get("selector") if manifest["kind"] == "Service" else None
+        if selector and selector.items() <= labels.items():
+            return manifest
+    return None
+
+
+def containers_of(manifest: Manifest) -> list[dict[str, Any]]:
+    """Return the containers of a workload, init containers first."""
+    pod = ((manifest.get("spec") or {}).get("template") or {}).get("spec") or {}
+    return [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]
+
+
+def _is_release(container: Mapping[str, Any], name: str) -> bool:
+    image = str(container.get("image", ""))
+    return image.partition("@")[0].partition(":")[0] == name
+
+
+def violations(manifests: Sequence[Manifest], name: str) -> list[str]:
+    """Return what keeps manifests from being applied, one line each; empty where they may be."""
+    problems = [problem for manifest in manifests for problem in _of_any(manifest)]
+    deployment = deployment_of(manifests, name)
+    problems += _of_deployment(deployment, name)
+    labels = deployment["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
+    for manifest in manifests:
+        selector = (manifest.get("spec") or {}).get("selector")
+        if manifest["kind"] == "PodDisruptionBudget":
+            selector = (selector or {}).get("matchLabels")
+        if (
+            manifest["kind"] in {"Service", "PodDisruptionBudget"}
+            and selector
+            and not selector.items() <= labels.items()
+        ):
+            problems.append(f"{identity(manifest)}: its selector matches no pod of {identity(deployment)}")
+    return list(dict.fromkeys(problems))
+
+
+def _of_any(manifest: Manifest) -> Iterable[str]:
+    if (group_of(manifest), str(manifest["kind"])) not in KINDS:
+        yield f"{identity(manifest)}: Slipway does not deploy this kind"
+    if manifest["metadata"].get("namespace"):
+        yield f"{identity(manifest)}: metadata.namespace is chosen by the environment, not by the manifest"
+
+
+def _of_deployment(deployment: Manifest, name: str) -> Iterable[str]:
+    what = identity(deployment)
+    spec = deployment["spec"]
+    template = spec.get("template") or {}
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    matches = (spec.get("selector") or {}).get("matchLabels") or {}
+    if not matches or not matches.items() <= labels.items():
+        yield f"{what}: its selector does not match its own pods"
+    if spec.get("replicas") == 0:
+        yield f"{what}: replicas is 0: nothing would run"
+    if spec.get("paused"):
+        yield f"{what}: it is paused: nothing would be rolled out"
+    pod = template.get("spec") or {}
+    security = pod.get("securityContext") or {}
+    if pod.get("automountServiceAccountToken") is not False:
+        yield f"{what}: automountServiceAccountToken must be false"
+    for flag in ("hostNetwork", "hostPID", "hostIPC"):
+        if pod.get(flag):
+            yield f"{what}: {flag} is not allowed"
+    if any("hostPath" in volume for volume in pod.get("volumes") or []):
+        yield f"{what}: hostPath volumes are not allowed"
+    for container in containers_of(deployment):
+        yield from _of_container(f"{what}: container {container.get('name')}", container, security, name)
+
+
+def _of_container(what: str, container: Mapping[str, Any], pod: Mapping[str, Any], name: str) -> Iterable[str]:
+    own = container.get("securityContext") or {}
+    image = str(container.get("image", ""))
+    release = _is_release(container, name)
+    if not release and "@sha256:" not in image:
+        yield f"{what}: image {image!r} is not by digest"
+    if own.get("privileged"):
+        yield f"{what}: privileged is not allowed"
+    if own.get("allowPrivilegeEscalation") is not False:
+        yield f"{what}: allowPrivilegeEscalation must be false"
+    if own.get("readOnlyRootFilesystem") is not True:
+        yield f"{what}: readOnlyRootFilesystem must be true"
+    if "ALL" not in ((own.get("capabilities") or {}).get("drop") or []):
+        yield f"{what}: capabilities must drop ALL"
+    if not own.get("runAsNonRoot", pod.get("runAsNonRoot")) or own.get("runAsUser", pod.get("runAsUser")) == 0:
+        yield f"{what}: it must run as non-root"
+    if (own.get("seccompProfile") or pod.get("seccompProfile") or {}).get("type") not in {
+        "RuntimeDefault",
+        "Localhost",
+    }:
+        yield f"{what}: seccompProfile must be RuntimeDefault or Localhost"
+    resources = container.get("resources") or {}
+    if not (resources.get("requests") or {}).get("memory") or not (resources.get("limits") or {}).get("memory"):
+        yield f"{what}: memory needs a request and a limit"
+    if release:
+        yield from (f"{what}: it has no {probe}" for probe in PROBES if probe not in container)
+
+
+def with_release(
+    manifests: Sequence[Manifest], name: str, reference: Pinned, annotations: Mapping[str, str]
+) -> list[Manifest]:
+    """Return the manifests with the release's digest as image, and annotations on every object and pod.
+
+    Only what is the release's own enters the pods' annotations: the same release is no new rollout.
+    """
+    prepared = copy.deepcopy(list(manifests))
+    for manifest in prepared:
+        _annotate(manifest, annotations)
+        manifest["metadata"].setdefault("labels", {})["app.kubernetes.io/managed-by"] = PREFIX
+        for container in containers_of(manifest):
+            if _is_release(container, name):
+                container["image"] = str(reference)
+    return prepared
+
+
+def _annotate(manifest: Manifest, annotations: Mapping[str, str]) -> None:
+    known = manifest["metadata"].setdefault("annotations", {})
+    known.update({f"{PREFIX}/{key}": value for key, value in annotations.items() if value})
+
+
+def job(
+    deployment: Manifest, name: str, reference: Pinned, *, role: str, run: str, command: Sequence[str], seconds: int
+) -> Manifest:
+    """Return a Job that runs a command in the release's image, as the Deployment would run the service.
+
+    It has the Deployment's environment, volumes and limits, and neither its labels, which would lead requests to it,
+    nor its probes and ports.
+    """
+    template = copy.deepcopy(deployment["spec"]["template"])
+    pod = template["spec"]
+    container = next(c for c in pod["containers"] if c["image"] == str(reference))
+    for member in ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "args"):
+        container.pop(member, None)
+    container |= {
+        "image": str(reference),
+        "command": list(command),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    for member in ("initContainers", "topologySpreadConstraints", "affinity", "readinessGates"):
+        pod.pop(member, None)
+    pod |= {"containers": [container], "restartPolicy": "Never"}
+    labels = {f"{PREFIX}/role": role, f"{PREFIX}/service": name, "app.kubernetes.io/managed-by": PREFIX}
+    metadata = {"labels": labels, "annotations": (template.get("metadata") or {}).get("annotations") or {}}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": f"{name}-{role}-{run[:8]}", "labels": labels},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": seconds,
+            "ttlSecondsAfterFinished": 600,
+            "template": {"metadata": metadata, "spec": pod},
+        },
+    }
+
+
+def mount(work: Manifest, config_map: str, path: str) -> None:
+    """Let a Job's container see a ConfigMap's files at a path."""
+    pod = work["spec"]["template"]["spec"]
+    pod["volumes"] = [*(pod.get("volumes") or []), {"name": PREFIX, "configMap": {"name": config_map}}]
+    container = pod["containers"][0]
+    mounts = container.get("volumeMounts") or []
+    container["volumeMounts"] = [*mounts, {"name": PREFIX, "mountPath": path, "readOnly": True}]
+
+
+# What the cluster writes by itself, and what says nothing of the object.
+_NOISE = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp")
+
+
+def difference(live: Mapping[str, Manifest], then: Mapping[str, Manifest]) -> str:
+    """Return how objects would change, as unified diffs of YAML; keyed by identity."""
+    lines: list[str] = []
+    for name, wanted in then.items():
+        before, after = _plain(live.get(name)), _plain(wanted)
+        head = (f"live {name}" if name in live else "(not there)", f"then {name}")
+        lines += difflib.unified_diff(before.splitlines(), after.splitlines(), *head, n=2, lineterm="")
+    return "\n".join(lines)
+
+
+def _plain(manifest: Manifest | None) -> str:
+    if manifest is None:
+        return ""
+    shown = copy.deepcopy({key: value for key, value in manifest.items() if key != "status"})
+    for key in _NOISE:
+        shown["metadata"].pop(key, None)
+    annotations = shown["metadata"].get("annotations") or {}
+    for key in [key for key in annotations if key == f"{PREFIX}/run" or key.startswith("deployment.kubernetes.io/")]:
+        annotations.pop(key)
+    return str(yaml.safe_dump(shown, sort_keys=True))
+
+
+def stream(manifests: Iterable[Manifest]) -> str:
+    """Return manifests as kubectl reads them from its standard input."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})

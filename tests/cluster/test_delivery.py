@@ -1,0 +1,442 @@
+"""Delivery to a real Kubernetes API server. After each: what the cluster holds, not only what was said."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import dagger
+import pytest
+
+from pipeline.deployment import Deployment, Proof
+from pipeline.environment import Environment
+from pipeline.errors import (
+    BusyError,
+    ClusterError,
+    InvalidInputError,
+    NotPromotableError,
+    RolloutError,
+    SlipwayError,
+    SmokeFailedError,
+    StageFailedError,
+)
+from pipeline.release import Release
+
+pytestmark = pytest.mark.kubernetes
+
+Deploy = Callable[..., Awaitable[Deployment]]
+Ship = Callable[..., Awaitable[Proof]]
+TakeUp = Callable[..., Awaitable[Environment]]
+
+
+@pytest.fixture
+def deploy(space: Any, releases: dict[str, Release]) -> Deploy:
+    """Deploy a release: `deploy("good", "crash-loop", to="staging", …)`."""
+
+    async def run(name: str = "good", behaviour: str = "", *, to: str = "staging", **arguments: Any) -> Deployment:
+        given = {"manifests": space.manifests(behaviour), "seconds": 40, "wait": 20, **space.access, **arguments}
+        return await releases[name].deploy(to, namespace=f"{space.name}-{to}", **given)
+
+    return run
+
+
+@pytest.fixture
+def ship(deploy: Deploy) -> Ship:
+    """Deploy a release and prove it."""
+
+    async def run(*arguments: str, **named: Any) -> Proof:
+        return await (await deploy(*arguments, **named)).smoke(stable_seconds=2)
+
+    return run
+
+
+def entries(told: str) -> list[dict[str, Any]]:
+    return list(json.loads(told))
+
+
+async def test_a_release_is_deployed_by_digest_and_proven(
+    space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp
+):
+    proof = await ship("good")
+    release = releases["good"]
+    assert space.live() == release.reference
+    assert (proof.release, proof.commit, proof.environment) == (release.reference, release.commit, "staging")
+    live = space.get("apps/v1/deployments/tiny")
+    assert live["metadata"]["annotations"]["slipway/commit"] == release.commit
+    assert live["status"]["availableReplicas"] == 2
+    assert space.names("batch/v1/jobs") == []
+    [entry] = entries(await (await environment()).history_json())
+    assert (entry["result"], entry["action"], entry["digest" if "digest" in entry else "reference"]) == (
+        "proven",
+        "deploy",
+        release.reference,
+    )
+    assert entry["by"] == f"system:serviceaccount:{space.name}-staging:slipway"
+
+
+async def test_deploying_the_same_digest_again_really_deploys(space: Any, ship: Ship):
+    await ship("good")
+    space.control.request("DELETE", f"/apis/apps/v1/namespaces/{space.name}-staging/deployments/tiny")
+    await ship("good")
+    assert space.get("apps/v1/deployments/tiny")["status"]["availableReplicas"] == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ("never-ready", "not done within 12 s"),
+        ("image-not-found", "the image cannot be had"),
+        ("crash-loop", "container tiny crashed 4 times"),
+    ],
+)
+async def test_a_rollout_that_fails_brings_back_what_was_proven(
+    space: Any,
+    releases: dict[str, Release],
+    deploy: Deploy,
+    ship: Ship,
+    environment: TakeUp,
+    behaviour: str,
+    words: str,
+):
+    await ship("good")
+    with pytest.raises(RolloutError, match=words) as caught:
+        await deploy("bad", behaviour, seconds=12)
+    assert f"staging was brought back to {releases['good'].reference}" in str(caught.value)
+    assert space.live() == releases["good"].reference
+    assert space.get("apps/v1/deployments/tiny")["status"]["availableReplicas"] == 2
+    last = entries(await (await environment()).history_json())[-1]
+    assert (last["result"], last["restored"]) == ("failed", releases["good"].reference)
+
+
+async def test_two_bad_releases_in_a_row_go_back_to_the_last_proven(
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship
+):
+    await ship("good")
+    await deploy("better")  # deployed, and never proven
+    with pytest.raises(RolloutError, match="crashed"):
+        await deploy("bad", "crash-loop")
+    assert space.live() == releases["good"].reference
+
+
+async def test_a_registry_that_recovers_is_waited_for(space: Any, releases: dict[str, Release], ship: Ship):
+    await ship("good", "unhealthy-registry")
+    assert space.live() == releases["good"].reference
+
+
+async def test_a_first_deployment_that_fails_leaves_nothing_half_made(space: Any, deploy: Deploy, environment: TakeUp):
+    with pytest.raises(RolloutError, match="nothing was proven in staging before: removed what this run made"):
+        await deploy("bad", "image-not-found")
+    for kind in ("apps/v1/deployments", "v1/services", "policy/v1/poddisruptionbudgets", "batch/v1/jobs"):
+        assert space.names(kind) == [], kind
+    assert "tiny" not in space.names("v1/serviceaccounts")
+    [entry] = entries(await (await environment()).history_json())
+    assert entry["result"] == "failed"
+
+
+async def test_a_crash_after_the_smoke_test_still_fails(
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship
+):
+    await ship("good")
+    deployment = await deploy("bad", "crash-later")
+    with pytest.raises(RolloutError, match="it passed, and then did not stay"):
+        await deployment.smoke(stable_seconds=15)
+    assert space.live() == releases["good"].reference
+
+
+async def test_readiness_that_flaps_is_no_success(space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship):
+    await ship("good")
+    with pytest.raises(RolloutError):
+        await (await deploy("bad", "flapping", seconds=15)).smoke(stable_seconds=15)
+    assert space.live() == releases["good"].reference
+
+
+async def test_a_failing_smoke_test_brings_back_what_was_proven(
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship
+):
+    await ship("good")
+    deployment = await deploy("bad", "smoke-fails")
+    with pytest.raises(SmokeFailedError, match="failed 10 of 10 attempts") as caught:
+        await deployment.smoke(stable_seconds=2)
+    assert "/readyz failed: 500" in str(caught.value)
+    assert space.live() == releases["good"].reference
+
+
+async def test_a_failing_dry_run_of_the_migration_changes_nothing(
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship, environment: TakeUp
+):
+    await ship("good")
+    before = space.get("apps/v1/deployments/tiny")["metadata"]["generation"]
+    with pytest.raises(StageFailedError, match=r"migration, dry run: it failed(.|\n)*nothing was changed"):
+        await deploy("bad", "dry-run-fails")
+    assert space.get("apps/v1/deployments/tiny")["metadata"]["generation"] == before
+    assert space.names("batch/v1/jobs") == []
+    assert len(entries(await (await environment()).history_json())) == 1
+
+
+async def test_a_failing_migration_is_told_and_never_rolled_out(
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship
+):
+    await ship("good")
+    with pytest.raises(StageFailedError, match="the database may be half migrated"):
+        await deploy("bad", "migration-fails")
+    assert space.live() == releases["good"].reference
+
+
+async def test_a_rollback_that_fails_shows_both_errors(
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship, environment: TakeUp
+):
+    await ship("good")
+    deployment = await deploy("bad", "smoke-fails")
+    space.control.request(
+        "POST",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+        {
+            "metadata": {"name": space.name},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": f"{space.name}-staging"}},
+                    "resourceRules": [
+                        {
+                            "apiGroups": ["apps"],
+                            "apiVersions": ["v1"],
+                            "operations": ["UPDATE"],
+                            "resources": ["deployments"],
+                        }
+                    ],
+                },
+                "validations": [{"expression": "false", "message": "frozen for the holidays"}],
+            },
+        },
+    )
+    space.control.request(
+        "POST",
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+        {"metadata": {"name": space.name}, "spec": {"policyName": space.name, "validationActions": ["Deny"]}},
+    )
+    await asyncio.sleep(3)  # until the API server has compiled the policy; nothing tells when
+    with pytest.raises(SmokeFailedError) as caught:
+        await deployment.smoke(stable_seconds=2)
+    told = str(caught.value)
+    assert "failed 10 of 10 attempts" in told
+    assert "staging could not be brought back" in told
+    assert "frozen for the holidays" in told
+    last = entries(await (await environment()).history_json())[-1]
+    assert (last["result"], last["restored"]) == ("failed", "")
+
+
+async def test_only_one_run_at_a_time_deploys(space: Any, releases: dict[str, Release], deploy: Deploy):
+    results = await asyncio.gather(deploy("good", wait=60), deploy("better", wait=60), return_exceptions=True)
+    assert [result for result in results if isinstance(result, BaseException)] == []
+    assert space.live() in {releases["good"].reference, releases["better"].reference}
+    assert space.get("coordination.k8s.io/v1/leases/slipway-tiny")["spec"].get("holderIdentity") is None
+
+
+async def test_a_held_environment_is_not_deployed_to(space: Any, deploy: Deploy):
+    await _hold(space, seconds_ago=0)
+    with pytest.raises(BusyError, match="run-somebody holds slipway-tiny"):
+        await deploy("good", wait=4)
+    assert space.live() == ""
+
+
+async def test_the_hold_of_a_killed_run_ends_by_itself(space: Any, releases: dict[str, Release], deploy: Deploy):
+    await _hold(space, seconds_ago=3600)
+    await deploy("good", wait=5)
+    assert space.live() == releases["good"].reference
+
+
+async def _hold(space: Any, seconds_ago: int) -> None:
+    import datetime
+
+    then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds_ago)
+    spec = {
+        "holderIdentity": "run-somebody",
+        "leaseDurationSeconds": 60,
+        "renewTime": then.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+    }
+    path = f"/apis/coordination.k8s.io/v1/namespaces/{space.name}-staging/leases"
+    space.control.request("POST", path, {"metadata": {"name": "slipway-tiny"}, "spec": spec})
+
+
+async def test_what_somebody_else_deployed_since_is_not_proven(
+    space: Any, releases: dict[str, Release], deploy: Deploy
+):
+    mine = await deploy("good")
+    await deploy("better")
+    with pytest.raises(BusyError, match="deployed after this one"):
+        await mine.smoke(stable_seconds=1)
+    assert space.live() == releases["better"].reference
+
+
+# Promotion
+
+
+async def promote(space: Any, proof: Proof, **arguments: Any) -> Deployment:
+    given = {"to": "production", "approved_by": "Ada", "namespace": f"{space.name}-production", "seconds": 40}
+    return await proof.promote(**given | {"manifests": space.manifests()} | arguments)
+
+
+async def test_the_proven_digest_is_promoted_and_who_approved_it_is_remembered(
+    space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp
+):
+    space.add("production")
+    await ship("good")
+    proof = await (await environment()).proof()
+    await (await promote(space, proof)).smoke(stable_seconds=2)
+    assert space.live("production") == releases["good"].reference
+    [entry] = entries(await (await environment("production")).history_json())
+    assert (entry["action"], entry["approved_by"], entry["result"]) == ("promote", "Ada", "proven")
+
+
+@pytest.mark.parametrize("name", ["", "  ", "a\nb"])
+async def test_nothing_is_promoted_without_an_approver(space: Any, ship: Ship, name: str):
+    space.add("production")
+    proof = await ship("good")
+    with pytest.raises(InvalidInputError, match="no approver"):
+        await promote(space, proof, approved_by=name)
+    assert space.live("production") == ""
+
+
+async def test_what_was_not_proven_is_not_promoted(
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship, environment: TakeUp
+):
+    space.add("production")
+    staging = await environment()
+    with pytest.raises(NotPromotableError, match="nothing was ever deployed to staging"):
+        await staging.proof()
+    proof = await ship("good")
+    with pytest.raises(NotPromotableError, match="was never deployed to staging"):
+        await staging.proof(digest=releases["bad"].digest)
+    await deploy("better")
+    with pytest.raises(NotPromotableError, match="is deployed"):
+        await staging.proof()
+    deployment = await deploy("good", "smoke-fails")
+    with pytest.raises(SmokeFailedError):
+        await deployment.smoke(stable_seconds=1)
+    with pytest.raises(NotPromotableError, match="failed, though an earlier run proved it"):
+        await promote(space, proof)
+    assert space.live("production") == ""
+
+
+async def test_a_rollback_goes_to_the_proven_release_before(
+    space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp
+):
+    await ship("good")
+    await ship("better")
+    proof = await (await environment()).rollback(seconds=40)
+    assert proof.release == releases["good"].reference
+    assert space.live() == releases["good"].reference
+    last = entries(await (await environment()).history_json())[-1]
+    assert (last["action"], last["result"]) == ("rollback", "proven")
+
+
+async def test_a_rollback_to_what_was_never_proven_is_refused(space: Any, ship: Ship, environment: TakeUp):
+    await ship("good")
+    with pytest.raises(InvalidInputError, match="no other release was proven here"):
+        await (await environment()).rollback()
+
+
+# What it says
+
+
+async def test_a_plan_changes_nothing_and_tells_the_difference(space: Any, releases: dict[str, Release], ship: Ship):
+    await ship("good")
+    before = space.get("apps/v1/deployments/tiny")["metadata"]["resourceVersion"]
+    arguments = {"namespace": f"{space.name}-staging", "manifests": space.manifests(), **space.access}
+    plan = await releases["better"].plan("staging", **arguments)
+    assert f"replaces     {releases['good'].digest}" in plan
+    assert f"-        image: {releases['good'].reference}" in plan
+    assert f"+        image: {releases['better'].reference}" in plan
+    assert space.get("apps/v1/deployments/tiny")["metadata"]["resourceVersion"] == before
+    assert space.names("batch/v1/jobs") == []
+
+
+async def test_the_status_tells_of_drift(space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp):
+    await ship("good")
+    staging = await environment()
+    status = json.loads(await staging.status())
+    assert (status["digest"], status["drift"]) == (releases["good"].digest, "")
+    assert status["proven"]
+    space.control.request(
+        "PATCH",
+        f"/apis/apps/v1/namespaces/{space.name}-staging/deployments/tiny",
+        {"spec": {"replicas": 5}},
+        "application/merge-patch+json",
+    )
+    assert "replicas: 5" in json.loads(await staging.status())["drift"]
+
+
+# What is refused before anything is changed
+
+
+async def test_credentials_that_are_not_accepted_are_told(space: Any, deploy: Deploy):
+    config = space.control.kubeconfig("expired-or-foreign")
+    with pytest.raises(ClusterError, match="does not accept the credentials"):
+        await deploy(kubeconfig=space.kubeconfig(config))
+
+
+async def test_a_server_that_cannot_be_reached_is_told(space: Any, deploy: Deploy, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pipeline.cluster.pause", lambda _: 0)
+    config = space.control.kubeconfig(space.token(), server="https://127.0.0.1:1")
+    with pytest.raises(ClusterError, match=r"https://127\.0\.0\.1:1 cannot be reached"):
+        await deploy(kubeconfig=space.kubeconfig(config), api_server=None)
+
+
+async def test_a_missing_permission_is_named(space: Any, deploy: Deploy):
+    path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{space.name}-staging/roles/slipway"
+    role = space.control.request("GET", path)
+    role["rules"] = [rule for rule in role["rules"] if "leases" not in rule["resources"]]
+    space.control.request("PUT", path, role)
+    with pytest.raises(ClusterError, match=r"may not do what it needs(.|\n)*create leases\.coordination\.k8s\.io"):
+        await deploy()
+    assert space.live() == ""
+
+
+async def test_a_namespace_that_is_not_there_is_told(space: Any, releases: dict[str, Release]):
+    admin = space.kubeconfig(space.control.kubeconfig())
+    with pytest.raises(ClusterError, match="the namespace does not exist"):
+        await releases["good"].deploy(
+            "staging", namespace="no-such-place", manifests=space.manifests(), **space.access | {"kubeconfig": admin}
+        )
+
+
+def _no_replicas(documents: list[dict[str, Any]]) -> None:
+    next(d for d in documents if d["kind"] == "Deployment")["spec"]["replicas"] = 0
+
+
+def _wrong_selector(documents: list[dict[str, Any]]) -> None:
+    next(d for d in documents if d["kind"] == "Service")["spec"]["selector"] = {"app": "other"}
+
+
+def _privileged(documents: list[dict[str, Any]]) -> None:
+    deployment = next(d for d in documents if d["kind"] == "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["securityContext"]["privileged"] = True
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_no_replicas, "replicas is 0"),
+        (_wrong_selector, "its selector matches no pod"),
+        (_privileged, "privileged is not allowed"),
+    ],
+)
+async def test_manifests_that_break_the_policy_are_not_applied(
+    space: Any, deploy: Deploy, change: Callable[[list[dict[str, Any]]], None], words: str
+):
+    with pytest.raises(InvalidInputError, match=words):
+        await deploy(manifests=space.manifests(change=change))
+    assert space.live() == ""
+
+
+async def test_an_api_server_that_is_busy_for_a_while_is_borne_with(
+    space: Any, releases: dict[str, Release], ship: Ship, busy: Callable[[int], dagger.Service]
+):
+    await ship("good", api_server=busy(8))
+    assert space.live() == releases["good"].reference
+
+
+async def test_every_error_is_ours(space: Any, deploy: Deploy):
+    with pytest.raises(SlipwayError, match="kubeconfig: neither YAML"):
+        await deploy(kubeconfig=space.kubeconfig(uuid.uuid4().hex))
