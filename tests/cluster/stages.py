@@ -12,6 +12,8 @@ JOB = {"key": ".metadata.ownerReferences.[].kind", "operator": "In", "values": [
 NO_JOB = JOB | {"operator": "NotIn"}
 # Behaviours of a pod from its start; all others start well.
 FAULTY = ("never-ready", "image-not-found", "crash-loop", "unhealthy-registry")
+# Of all pods, those of Jobs too.
+GONE = "image-gone"
 
 
 def stages() -> str:
@@ -23,13 +25,15 @@ def stages() -> str:
     return "\n---\n".join(
         json.dumps(stage)
         for stage in (
-            _stage("start", [ALIVE, NEW, _behaves("NotIn", *FAULTY)], _status("Running", unready, ready=True)),
-            _stage("never-ready", [ALIVE, NEW, _behaves("In", "never-ready")], _status("Running", unready)),
-            _stage("not-found", [ALIVE, NEW, _behaves("In", "image-not-found")], _status("Pending", {"waiting": unpulled})),
-            _stage("retried", [ALIVE, NEW, _behaves("In", "unhealthy-registry")], _status("Pending", {"waiting": later})),
-            _stage("pulled", [ALIVE, _is("Pending"), _behaves("In", "unhealthy-registry")],
+            _stage("start", [ALIVE, NEW, NO_JOB, _behaves("NotIn", *FAULTY, GONE)], _status("Running", unready, ready=True)),
+            _stage("start-job", [ALIVE, NEW, JOB, _behaves("NotIn", GONE)], _status("Running", unready, ready=True)),
+            _stage("gone", [ALIVE, NEW, _behaves("In", GONE)], _status("Pending", {"waiting": unpulled})),
+            _stage("never-ready", [ALIVE, NEW, NO_JOB, _behaves("In", "never-ready")], _status("Running", unready)),
+            _stage("not-found", [ALIVE, NEW, NO_JOB, _behaves("In", "image-not-found")], _status("Pending", {"waiting": unpulled})),
+            _stage("retried", [ALIVE, NEW, NO_JOB, _behaves("In", "unhealthy-registry")], _status("Pending", {"waiting": later})),
+            _stage("pulled", [ALIVE, _is("Pending"), NO_JOB, _behaves("In", "unhealthy-registry")],
                    _status("Running", unready, ready=True), delay=4000),
-            _stage("crash", [ALIVE, NEW, _behaves("In", "crash-loop")], _status("Running", crashed, restarts=4)),
+            _stage("crash", [ALIVE, NEW, NO_JOB, _behaves("In", "crash-loop")], _status("Running", crashed, restarts=4)),
             _stage("crash-later", [ALIVE, RUNNING, NO_JOB, _ready("True"), _behaves("In", "crash-later")],
                    _status("Running", crashed, restarts=1), delay=6000),
             _stage("flap-off", [ALIVE, RUNNING, NO_JOB, _ready("True"), _behaves("In", "flapping")],

@@ -174,6 +174,16 @@ async def test_a_failing_dry_run_of_the_migration_changes_nothing(
     assert len(entries(await (await environment()).history_json())) == 1
 
 
+async def test_an_image_that_is_gone_is_found_out_before_anything_is_changed(
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship
+):
+    await ship("good")
+    with pytest.raises(StageFailedError, match=r"the image cannot be had(.|\n)*nothing was changed"):
+        await deploy("bad", "image-gone")
+    assert space.live() == releases["good"].reference
+    assert space.names("batch/v1/jobs") == []
+
+
 async def test_a_failing_migration_is_told_and_never_rolled_out(
     space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship
 ):
