@@ -74,6 +74,11 @@ _REASONS = (
         "fix what it names",
     ),
     (
+        r"too many requests|TooManyRequests|an error on the server|InternalError|currently unable|etcdserver",
+        "{server} is overloaded or failing",
+        "run again; if it comes back, look at the API server",
+    ),
+    (
         r"no such host|connection refused|i/o timeout|no route to host|Unable to connect|deadline exceeded|network is",
         "{server} cannot be reached",
         "check the address and the network; an API server of this machine needs --api-server tcp://127.0.0.1:PORT",

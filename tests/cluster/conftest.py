@@ -207,7 +207,7 @@ def environment(slipway: Slipway, space: Space) -> Callable[..., Any]:
 
 @pytest.fixture
 def busy(space: Space, tmp_path: Path) -> Iterator[Callable[[int], dagger.Service]]:
-    """Return the API server behind a door that answers 429 and 500 to every other request, a number of times."""
+    """Return the API server behind a door that answers 429 and 500 to every fifth request, a number of times."""
     doors = []
 
     def open_door(times: int) -> dagger.Service:
