@@ -108,6 +108,7 @@ def listening(fresh: str) -> Iterator[int]:
     class Answer(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
+            self.send_header("Content-Length", str(len(fresh)))
             self.end_headers()
             self.wfile.write(fresh.encode())
 
