@@ -6,8 +6,7 @@ from typing import Annotated
 import dagger
 from dagger import Doc, dag
 
-from pipeline import history
-from pipeline.console import say
+from pipeline import history, smoke
 from pipeline.delivery import manifests_in, test_in
 from pipeline.errors import InvalidInputError, NotPromotableError, SmokeFailedError
 from pipeline.execution import check_positive, run_id
@@ -15,13 +14,11 @@ from pipeline.history import Entry
 from pipeline.images import Images
 from pipeline.place import LEASE_SECONDS, ROLLOUT_SECONDS, STABLE_SECONDS, Place, Subject
 from pipeline.schema import field, object_type, uncached
-from pipeline.scripts import script
 from pipeline.toolchain import PORT
 
-ATTEMPTS = 10
 MAX_AGE_HOURS = 168
 APPROVER_LENGTH = 200
-RESULT = "/slipway/result.json"
+RESULT = f"{smoke.FOLDER}/result.json"
 
 
 @object_type
@@ -43,7 +40,7 @@ class Deployment:
             dagger.File | None,
             Doc("A module whose default export gets the base URL and throws when a round trip fails."),
         ] = None,
-        attempts: Annotated[int, Doc("How often to try before giving up.")] = ATTEMPTS,
+        attempts: Annotated[int, Doc("How often to try before giving up.")] = smoke.ATTEMPTS,
         stable_seconds: Annotated[
             int, Doc("In a cluster: for how long the pods must stay ready afterwards, in seconds.")
         ] = STABLE_SECONDS,
@@ -77,31 +74,23 @@ class Deployment:
         client = (
             dag.container()
             .from_(self.images.node)
-            .with_new_file("/slipway/smoke.mjs", script("smoke.mjs"))
+            .with_new_file(f"{smoke.FOLDER}/{smoke.SCRIPT}", smoke.smoke_script())
             .with_service_binding("service", self.service)
         )
-        argv = ["node", "/slipway/smoke.mjs", RESULT, f"http://service:{PORT}", self.commit, str(attempts)]
         if test:
-            client = client.with_mounted_file("/slipway/test.mjs", test)
-            argv.append("/slipway/test.mjs")
+            client = client.with_mounted_file(f"{smoke.FOLDER}/{smoke.TEST}", test)
+        argv = smoke.argv(RESULT, f"http://service:{PORT}", self.commit, attempts, test=bool(test))
         client = client.with_env_variable("SLIPWAY_RUN", run_id())
         try:
             answer = json.loads(await client.with_exec(argv).file(RESULT).contents())
         except dagger.QueryError as error:
             raise SmokeFailedError(
-                f"smoke: {self.release}: the test ended without a result",
+                f"smoke: {self.release}: {smoke.NO_RESULT}",
                 output=str(error),
                 hint="the service's own test must return or throw, not exit",
             ) from error
-        if not answer["passed"]:
-            raise SmokeFailedError(
-                f"smoke: {self.release} failed {answer['attempts']} of {attempts} attempts",
-                output="\n".join(answer["checks"]),
-                hint="what it answered stands above; deploy it alone and ask it the same",
-            )
-        for check in answer["checks"]:
-            say("smoke", check)
-        return int(answer["attempts"])
+        hint = "what it answered stands above; deploy it alone and ask it the same"
+        return smoke.judged(answer, self.release, attempts, what="smoke", hint=hint)
 
 
 @object_type

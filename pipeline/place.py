@@ -12,7 +12,7 @@ import anyio
 import dagger
 from dagger import Doc
 
-from pipeline import history, lease, manifests, rollout
+from pipeline import history, lease, manifests, rollout, smoke
 from pipeline.cluster import FIELD_MANAGER, Cluster, check_environment
 from pipeline.console import say
 from pipeline.delivery import render
@@ -32,19 +32,16 @@ from pipeline.images import Images
 from pipeline.manifests import Manifest
 from pipeline.references import Pinned, check_name
 from pipeline.schema import field, object_type
-from pipeline.scripts import script
 
 ROLLOUT_SECONDS = 300
 MIGRATION_SECONDS = 600
 LEASE_SECONDS = 600
 STABLE_SECONDS = 15
-SMOKE_ATTEMPTS = 10
 SMOKE_SECONDS = 300
 POLL_SECONDS = 2
 PODLESS_SECONDS = 10
 LOG_LINES = 20
 MIGRATION = ("node", "dist/migrate.js")
-SCRIPTS = "/slipway"
 TERMINATION_LOG = "/dev/termination-log"
 # What Slipway itself does in a namespace, beside the kinds that are deployed.
 NEEDED = (
@@ -225,7 +222,7 @@ class Place:
         run: str,
         *,
         test: str = "",
-        attempts: int = SMOKE_ATTEMPTS,
+        attempts: int = smoke.ATTEMPTS,
         stable_seconds: int = STABLE_SECONDS,
         seconds: int = ROLLOUT_SECONDS,
         wait: int = LEASE_SECONDS,
@@ -565,14 +562,13 @@ class Place:
         port = service["spec"]["ports"][0]["port"]
         base = f"http://{service['metadata']['name']}.{self.cluster.namespace}:{port}"
         name = f"{self.service}-smoke-{run[:8]}"
-        files = {"smoke.mjs": script("smoke.mjs")} | ({"test.mjs": test} if test else {})
-        command = ["node", f"{SCRIPTS}/smoke.mjs", TERMINATION_LOG, base, entry.commit, str(attempts)]
-        command += [f"{SCRIPTS}/test.mjs"] if test else []
+        files = {smoke.SCRIPT: smoke.smoke_script()} | ({smoke.TEST: test} if test else {})
+        command = smoke.argv(TERMINATION_LOG, base, entry.commit, attempts, test=bool(test))
         work = manifests.job(
             deployment, self.service, Pinned.parse(entry.reference),
             role="smoke", run=run, command=command, seconds=SMOKE_SECONDS,
         )  # fmt: skip
-        manifests.mount(work, name, SCRIPTS)
+        manifests.mount(work, name, smoke.FOLDER)
         labels = work["metadata"]["labels"]
         scripts = {
             "apiVersion": "v1",
@@ -588,18 +584,8 @@ class Place:
                 await self._remove([f"configmap/{name}"], what=what)
         answer = rollout.message_of(pod)
         if not answer:
-            raise SmokeFailedError(
-                f"{what}: the test ended without a result", hint="its own test must return or throw, not exit"
-            )
-        if not answer["passed"]:
-            raise SmokeFailedError(
-                f"{what}: {entry.reference} failed {answer['attempts']} of {attempts} attempts",
-                output="\n".join(answer["checks"]),
-                hint="what it answered stands above",
-            )
-        for check in answer["checks"]:
-            say("smoke", check)
-        return int(answer["attempts"])
+            raise SmokeFailedError(f"{what}: {smoke.NO_RESULT}", hint="its own test must return or throw, not exit")
+        return smoke.judged(answer, entry.reference, attempts, what=what, hint="what it answered stands above")
 
     async def _stays(self, objects: Sequence[Manifest], entry: Entry, seconds: int) -> None:
         """Watch the pods for a while: a crash ten seconds after the test is a failure too."""
@@ -660,7 +646,7 @@ class Place:
         await self._apply(objects, what=what, force=True)
         deployment = manifests.deployment_of_release(objects, Pinned.parse(target.reference))
         await self.wait(deployment, what=what, seconds=seconds)
-        return await self._smoke(objects, target, run[::-1], past.kept(target.run, "test"), SMOKE_ATTEMPTS)
+        return await self._smoke(objects, target, run[::-1], past.kept(target.run, "test"), smoke.ATTEMPTS)
 
     async def _clear(self, past: History, run: str) -> str:
         """Remove what this run made, where nothing was proven before."""
