@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,9 +82,9 @@ def scanner(dag: dagger.Client) -> Callable[[str], dagger.Container]:
 
 
 @pytest.fixture
-def registry(dag: dagger.Client, request: pytest.FixtureRequest) -> dagger.Container:
-    """A registry of the test's own."""
-    return dag.container().from_(images.REGISTRY).with_env_variable("TEST", request.node.name).with_exposed_port(5000)
+def registry(dag: dagger.Client) -> dagger.Container:
+    """A registry of this test and run: what an exec was told by one of another run is not its answer."""
+    return dag.container().from_(images.REGISTRY).with_env_variable("RUN", uuid.uuid4().hex).with_exposed_port(5000)
 
 
 @pytest.fixture

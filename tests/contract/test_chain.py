@@ -1,6 +1,7 @@
 """The chain, stage by stage, on every engine that can be had. Each gate has a test in which it stays closed."""
 
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -538,7 +539,7 @@ async def pushed(service: dagger.Service, repository: str) -> bool:
         await dagger.dag.container()
         .from_("node:24-alpine")
         .with_service_binding("registry", service)
-        .with_env_variable("NOW", str(id(ask)))
+        .with_env_variable("RUN", uuid.uuid4().hex)
         .with_exec(["node", "-e", ask])
         .stdout()
     )
