@@ -1,14 +1,26 @@
 """A release in an environment, and the proof that it works there."""
 
-import json
 from typing import Annotated
 
 import dagger
-from dagger import Doc, dag
+from dagger import Doc
 
 from pipeline import history, smoke
+from pipeline.arguments import (
+    ApiServer,
+    Context,
+    ForceConflicts,
+    Link,
+    Manifests,
+    MaxAgeHours,
+    Namespace,
+    RolloutSeconds,
+    SmokeUrl,
+    UrlService,
+    Wait,
+)
 from pipeline.delivery import manifests_in, test_in
-from pipeline.errors import InvalidInputError, NotPromotableError, SmokeFailedError
+from pipeline.errors import InvalidInputError, NotPromotableError
 from pipeline.execution import check_positive, run_id
 from pipeline.history import Entry
 from pipeline.images import Images
@@ -18,7 +30,6 @@ from pipeline.toolchain import PORT
 
 MAX_AGE_HOURS = 168
 APPROVER_LENGTH = 200
-RESULT = f"{smoke.FOLDER}/result.json"
 
 
 @object_type
@@ -33,6 +44,34 @@ class Deployment:
     place: Annotated[Place | None, Doc("The environment, in a cluster.")] = field(default=None)
     run: Annotated[str, Doc("The run that deployed it.")] = field(default="")
 
+    @classmethod
+    async def into(
+        cls,
+        place: Place,
+        subject: Subject,
+        manifests: dagger.Directory | None,
+        *,
+        seconds: int,
+        wait: int,
+        force_conflicts: bool,
+    ) -> "Deployment":
+        """Roll a release out in a cluster, with the given manifests or else the service's own.
+
+        Raises:
+            SlipwayError: with what failed, and how bringing back went.
+        """
+        run = run_id()
+        folder = await manifests_in(place.delivery, manifests)
+        await place.roll_out(subject, folder, run, seconds=seconds, wait=wait, force_conflicts=force_conflicts)
+        return cls(
+            release=subject.reference,
+            commit=subject.commit,
+            environment=place.name,
+            images=place.images,
+            place=place,
+            run=run,
+        )
+
     @uncached
     async def smoke(
         self,
@@ -44,53 +83,48 @@ class Deployment:
         stable_seconds: Annotated[
             int, Doc("In a cluster: for how long the pods must stay ready afterwards, in seconds.")
         ] = STABLE_SECONDS,
+        url: SmokeUrl = "",
+        url_service: UrlService = None,
+        seconds: RolloutSeconds = ROLLOUT_SECONDS,
     ) -> "Proof":
         """Ask the deployed service: /healthz, /readyz, that /version is the commit just built, and one round trip.
 
         Pauses grow from half a second to eight. It always runs: never answered from cache. In a cluster it asks
-        through the Service from a Job inside, and the proof is recorded there; if it fails, what was proven before is
-        brought back.
+        through the Service from a Job inside, or at a URL, and the proof is recorded there; if it fails, what was
+        proven before is brought back, for which `seconds` are.
 
         Errors: what the last attempt was told, once all are used up; pods that did not stay.
         """
         check_positive("attempts", attempts)
+        check_positive("seconds", seconds)
         if self.place:
-            test = await test_in(self.place.delivery, test)
-            entry, made = await self.place.prove(
+            own = await test_in(self.place.delivery, test)
+            entry = await self.place.prove(
                 self.run,
-                test=await test.contents() if test else "",
+                test=await own.contents() if own else "",
+                url=smoke.check_url(url, url_service) if url else "",
+                url_service=url_service,
                 attempts=attempts,
                 stable_seconds=stable_seconds,
+                seconds=seconds,
             )
-            return Proof.of(self.place, entry, made, history.now())
-        made = await self._rehearsed(test, attempts)
+            return Proof.of(self.place, entry)
+        if url or url_service:
+            raise InvalidInputError("smoke: a rehearsal has no --url", hint="give it where a cluster is deployed to")
+        assert self.service  # noqa: S101 - a deployment has a service, or a place in a cluster
+        made = await smoke.ask(
+            self.images.node,
+            f"http://service:{PORT}",
+            self.commit,
+            attempts,
+            test=await test.contents() if test else "",
+            release=self.release,
+            what="smoke",
+            services={"service": self.service},
+        )
         return Proof(
             release=self.release, commit=self.commit, environment=self.environment, at=history.now(), attempts=made
         )
-
-    async def _rehearsed(self, test: dagger.File | None, attempts: int) -> int:
-        """Ask the service that runs in the engine; return how many attempts it took."""
-        assert self.service  # noqa: S101 - a deployment has a service, or a place in a cluster
-        client = (
-            dag.container()
-            .from_(self.images.node)
-            .with_new_file(f"{smoke.FOLDER}/{smoke.SCRIPT}", smoke.smoke_script())
-            .with_service_binding("service", self.service)
-        )
-        if test:
-            client = client.with_mounted_file(f"{smoke.FOLDER}/{smoke.TEST}", test)
-        argv = smoke.argv(RESULT, f"http://service:{PORT}", self.commit, attempts, test=bool(test))
-        client = client.with_env_variable("SLIPWAY_RUN", run_id())
-        try:
-            answer = json.loads(await client.with_exec(argv).file(RESULT).contents())
-        except dagger.QueryError as error:
-            raise SmokeFailedError(
-                f"smoke: {self.release}: {smoke.NO_RESULT}",
-                output=str(error),
-                hint="the service's own test must return or throw, not exit",
-            ) from error
-        hint = "what it answered stands above; deploy it alone and ask it the same"
-        return smoke.judged(answer, self.release, attempts, what="smoke", hint=hint)
 
 
 @object_type
@@ -106,14 +140,14 @@ class Proof:
     place: Annotated[Place | None, Doc("The environment, in a cluster.")] = field(default=None)
 
     @classmethod
-    def of(cls, place: Place, entry: Entry, attempts: int, at: str) -> "Proof":
+    def of(cls, place: Place, entry: Entry) -> "Proof":
         """Return the proof that a run in a cluster gave."""
         return cls(
             release=entry.reference,
             commit=entry.commit,
             environment=place.name,
-            at=at,
-            attempts=attempts,
+            at=entry.proven,
+            attempts=entry.attempts,
             link=entry.link,
             place=place,
         )
@@ -124,19 +158,15 @@ class Proof:
         to: Annotated[str, Doc("Where to, such as production.")],
         approved_by: Annotated[str, Doc("Who approved it: a person's name or address, for the history.")],
         kubeconfig: Annotated[dagger.Secret | None, Doc("Of the other cluster. Default: the same cluster.")] = None,
-        context: Annotated[str, Doc("Context in that kubeconfig. Default: its current one.")] = "",
-        namespace: Annotated[str, Doc("Default: the context's, else SERVICE-ENVIRONMENT.")] = "",
-        api_server: Annotated[
-            dagger.Service | None, Doc("The API server, where only this machine reaches it: tcp://127.0.0.1:6443")
-        ] = None,
-        manifests: Annotated[
-            dagger.Directory | None, Doc("Folder with overlays/ENVIRONMENT. Default: deploy/ of the service.")
-        ] = None,
-        max_age_hours: Annotated[int, Doc("How old the proof may be, in hours.")] = MAX_AGE_HOURS,
-        seconds: Annotated[int, Doc("How long the rollout may take, in seconds.")] = ROLLOUT_SECONDS,
-        wait: Annotated[int, Doc("How long another run may hold the environment, in seconds.")] = LEASE_SECONDS,
-        force_conflicts: Annotated[bool, Doc("Take over fields that somebody else manages.")] = False,
-        link: Annotated[str, Doc("Address of the CI run, for the history.")] = "",
+        context: Context = "",
+        namespace: Namespace = "",
+        api_server: ApiServer = None,
+        manifests: Manifests = None,
+        max_age_hours: MaxAgeHours = MAX_AGE_HOURS,
+        seconds: RolloutSeconds = ROLLOUT_SECONDS,
+        wait: Wait = LEASE_SECONDS,
+        force_conflicts: ForceConflicts = False,
+        link: Link = "",
     ) -> Deployment:
         """Deploy to the next environment the very digest that was proven here; nothing is built.
 
@@ -163,16 +193,8 @@ class Proof:
             approved_by=approver,
             link=link,
         )
-        run = run_id()
-        folder = await manifests_in(place.delivery, manifests)
-        await place.roll_out(subject, folder, run, seconds=seconds, wait=wait, force_conflicts=force_conflicts)
-        return Deployment(
-            release=entry.reference,
-            commit=entry.commit,
-            environment=to,
-            images=place.images,
-            place=place,
-            run=run,
+        return await Deployment.into(
+            place, subject, manifests, seconds=seconds, wait=wait, force_conflicts=force_conflicts
         )
 
 

@@ -3,13 +3,39 @@
 import json
 from typing import Annotated
 
-from dagger import Doc
+import dagger
+from dagger import Doc, dag
 
-from pipeline import history
+from pipeline import dora, history
+from pipeline.arguments import Link, MaxAgeHours, RolloutSeconds, Wait
 from pipeline.deployment import MAX_AGE_HOURS, Proof
-from pipeline.execution import run_id
+from pipeline.execution import check_positive, run_id
+from pipeline.history import Entry
 from pipeline.place import LEASE_SECONDS, ROLLOUT_SECONDS, Place
-from pipeline.schema import field, object_type, uncached
+from pipeline.schema import field, function, object_type, uncached
+
+HISTORY_LIMIT = 50
+Limit = Annotated[int, Doc("How many runs at the most, the newest ones.")]
+
+
+@object_type
+class Dora:
+    """The four DORA metrics of an environment, in a window. `docs/dora.md` tells how each is computed."""
+
+    summary: Annotated[str, Doc("A table for the terminal.")] = field()
+    markdown: Annotated[str, Doc("For people.")] = field()
+    document: Annotated[str, Doc("For machines: JSON.")] = field()
+    plot: Annotated[str, Doc("The changes over time: SVG.")] = field()
+
+    @function
+    def report(self) -> dagger.Directory:
+        """dora.md, dora.json and dora.svg: `report export --path dora`."""
+        return (
+            dag.directory()
+            .with_new_file("dora.md", self.markdown)
+            .with_new_file("dora.json", self.document)
+            .with_new_file("dora.svg", self.plot)
+        )
 
 
 @object_type
@@ -27,27 +53,26 @@ class Environment:
         return json.dumps(await self.place.status(), indent=2)
 
     @uncached
-    async def history(self) -> str:
+    async def history(self, limit: Limit = HISTORY_LIMIT) -> str:
         """What happened here, newest first: a table."""
-        return history.table((await self.place.remembered()).entries)
+        return history.table(await self._entries(limit))
 
     @uncached
-    async def history_json(self) -> str:
+    async def history_json(self, limit: Limit = HISTORY_LIMIT) -> str:
         """What happened here, oldest first: JSON."""
-        return history.to_document((await self.place.remembered()).entries)
+        return history.to_document(await self._entries(limit))
 
     @uncached
     async def proof(
         self,
         digest: Annotated[str, Doc("sha256:… of the release. Default: what was deployed last.")] = "",
-        max_age_hours: Annotated[int, Doc("How old the proof may be, in hours.")] = MAX_AGE_HOURS,
+        max_age_hours: MaxAgeHours = MAX_AGE_HOURS,
     ) -> Proof:
         """The recorded proof of a release, to be promoted.
 
         Errors: the proof is missing, failed, superseded by a failure, or too old.
         """
-        entry = await self.place.proven(digest, max_age_hours)
-        return Proof.of(self.place, entry, entry.attempts, entry.proven)
+        return Proof.of(self.place, await self.place.proven(digest, max_age_hours))
 
     @uncached
     async def rollback(
@@ -55,13 +80,37 @@ class Environment:
         digest: Annotated[
             str, Doc("sha256:… of a release that was proven here. Default: the last one that was, and is not live.")
         ] = "",
-        link: Annotated[str, Doc("Address of the CI run, for the history.")] = "",
-        seconds: Annotated[int, Doc("How long the rollout may take, in seconds.")] = ROLLOUT_SECONDS,
-        wait: Annotated[int, Doc("How long another run may hold the environment, in seconds.")] = LEASE_SECONDS,
+        link: Link = "",
+        seconds: RolloutSeconds = ROLLOUT_SECONDS,
+        wait: Wait = LEASE_SECONDS,
     ) -> Proof:
         """Bring back what was proven before what runs now, with the manifests of that time, and prove it again.
 
         Errors: nothing else was proven here; a rollout or smoke test that fails.
         """
-        entry, attempts = await self.place.roll_back(run_id(), digest, link=link, seconds=seconds, wait=wait)
-        return Proof.of(self.place, entry, attempts, history.now())
+        check_positive("seconds", seconds)
+        return Proof.of(self.place, await self.place.roll_back(run_id(), digest, link=link, seconds=seconds, wait=wait))
+
+    @uncached
+    async def dora(
+        self,
+        since: Annotated[str, Doc("Date or time (RFC 3339). Default: 90 days before the end.")] = "",
+        until: Annotated[str, Doc("Date or time (RFC 3339). Default: now.")] = "",
+    ) -> Dora:
+        """Deployment frequency, lead time for changes, change failure rate and time to restore, from the history.
+
+        Errors: a window that is none.
+        """
+        window = dora.Window.parse(since, until, history.now())
+        measured = dora.measure((await self.place.remembered()).entries, window)
+        return Dora(
+            summary=dora.table(self.place.name, measured),
+            markdown=dora.to_markdown(self.place.name, measured),
+            document=dora.to_document(self.place.name, measured),
+            plot=dora.plot(self.place.name, measured),
+        )
+
+    async def _entries(self, limit: int) -> list[Entry]:
+        """Return the last runs, oldest first."""
+        check_positive("limit", limit)
+        return (await self.place.remembered()).entries[-limit:]

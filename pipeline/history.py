@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import NotPromotableError
-from pipeline.manifests import PREFIX, Manifest
-from pipeline.references import Pinned
+from pipeline.kubernetes.manifests import PREFIX, Manifest, identity
 
 LABEL = f"{PREFIX}/history"
 KEPT = 100
@@ -74,6 +73,9 @@ class Entry:
         reference: host/path@sha256:… of what was deployed.
         commit: the commit that it was built from, and when that was made.
         began: RFC 3339, like all times.
+        proven: when its smoke test passed and its pods had stayed, or empty.
+        failed: when it failed, or empty.
+        url: where the smoke test asked, or empty for inside the cluster.
         restored: the reference that runs again after a failure, or empty.
     """
 
@@ -90,7 +92,9 @@ class Entry:
     result: str = "running"
     ended: str = ""
     proven: str = ""
+    failed: str = ""
     attempts: int = 0
+    url: str = ""
     problem: str = ""
     restored: str = ""
     migrates: bool = False
@@ -138,9 +142,10 @@ def fold(records: Iterable[Record]) -> list[Entry]:
                 entry.result = "deployed"
             case Event.PROVEN:
                 entry.result, entry.proven = "proven", record.at
-                entry.attempts = int(details.get("attempts", 0))
+                entry.attempts, entry.url = int(details.get("attempts", 0)), str(details.get("url", ""))
             case Event.FAILED:
-                entry.result, entry.problem, entry.proven = "failed", str(details.get("problem", "")), ""
+                entry.result, entry.failed, entry.proven = "failed", record.at, ""
+                entry.problem = str(details.get("problem", ""))
             case Event.RESTORED:
                 entry.restored = str(details.get("reference", ""))
             case Event.UNRESTORED:
@@ -149,16 +154,8 @@ def fold(records: Iterable[Record]) -> list[Entry]:
 
 
 def last_proven(entries: Sequence[Entry], *, before: str = "") -> Entry | None:
-    """Return the last run whose release was proven and not found failing later; `before` leaves out that run."""
-    condemned: set[str] = set()
-    for entry in reversed(entries):
-        if entry.run == before:
-            continue
-        if entry.result == "failed" and entry.run != before:
-            condemned.add(entry.run)
-        elif entry.result == "proven" and entry.run not in condemned:
-            return entry
-    return None
+    """Return the last run that ended with a proof; `before` leaves out that run."""
+    return next((entry for entry in reversed(entries) if entry.result == "proven" and entry.run != before), None)
 
 
 def proof_of(entries: Sequence[Entry], environment: str, digest: str, *, max_age: datetime.timedelta, at: str) -> Entry:
@@ -226,7 +223,7 @@ def to_manifest(
         },
         "immutable": True,
         "data": {"event": record.to_json()},
-        "binaryData": {name: packed(text) for name, text in (extra or {}).items()},
+        "binaryData": {name: packed(text) for name, text in (extra or {}).items() if text},
     }
 
 
@@ -266,6 +263,12 @@ class History:
         return cls([Record.from_json(line) for line in lines], ordered)
 
     @property
+    def environment(self) -> str:
+        """The environment that they are of, or empty where there is none."""
+        found = (config_map["metadata"].get("annotations") or {} for config_map in reversed(self.config_maps))
+        return next((name for annotations in found if (name := annotations.get(f"{PREFIX}/environment"))), "")
+
+    @property
     def entries(self) -> list[Entry]:
         """The runs, oldest first."""
         return fold(self.records)
@@ -283,6 +286,24 @@ class History:
                 if record.run == run:
                     return unpacked(found["binaryData"][name])
         return ""
+
+    def found_by(self, run: str) -> set[str]:
+        """Return the objects among a run's own that were there before it, by identity."""
+        begun = (record for record in self.records if record.run == run and record.event is Event.BEGUN)
+        return {name for record in begun for name in record.details.get("existed", ())}
+
+    def made_by(self, run: str) -> list[str]:
+        """Return the objects that a run made, by identity: those that it did not find."""
+        found = self.found_by(run)
+        made: list[Manifest] = json.loads(self.kept(run, "manifests") or "[]")
+        return [name for name in map(identity, made) if name not in found]
+
+    def made_since(self, target: Entry, objects: Iterable[Manifest]) -> list[str]:
+        """Return what later runs than `target` made, and is not among its objects, by identity."""
+        later = [entry.run for entry in self.entries]
+        wanted = set(map(identity, objects))
+        made = (name for run in later[later.index(target.run) + 1 :] for name in self.made_by(run))
+        return [name for name in dict.fromkeys(made) if name not in wanted]
 
     def surplus(self) -> list[Manifest]:
         """Return the oldest records, which may be compacted: never those of the last proven run or what came after."""
@@ -336,8 +357,3 @@ def table(entries: Sequence[Entry]) -> str:
 def to_document(entries: Sequence[Entry]) -> str:
     """Return the runs as JSON, oldest first."""
     return json.dumps([dataclasses.asdict(entry) | {"seconds": entry.seconds} for entry in entries], indent=2)
-
-
-def pinned(entry: Entry) -> Pinned:
-    """Return what a run deployed."""
-    return Pinned.parse(entry.reference)

@@ -5,6 +5,18 @@ from typing import Annotated
 import dagger
 from dagger import Doc
 
+from pipeline.arguments import (
+    ApiServer,
+    Context,
+    ForceConflicts,
+    KubeconfigSecret,
+    Link,
+    Manifests,
+    Namespace,
+    OptionalKubeconfig,
+    RolloutSeconds,
+    Wait,
+)
 from pipeline.console import say
 from pipeline.database import database, database_url
 from pipeline.delivery import manifests_in
@@ -12,19 +24,12 @@ from pipeline.deployment import Deployment
 from pipeline.errors import InvalidInputError, RegistryError
 from pipeline.execution import check_positive, run, run_id, start
 from pipeline.images import Images
-from pipeline.place import (
-    LEASE_SECONDS,
-    MIGRATION,
-    MIGRATION_SECONDS,
-    ROLLOUT_SECONDS,
-    Place,
-    Subject,
-)
+from pipeline.kubernetes.cluster import REHEARSAL, check_deployable
+from pipeline.kubernetes.jobs import MIGRATION, MIGRATION_SECONDS
+from pipeline.place import LEASE_SECONDS, ROLLOUT_SECONDS, Place, Subject
 from pipeline.registry import Registry
 from pipeline.schema import field, object_type, uncached
 from pipeline.toolchain import PORT
-
-REHEARSAL = "rehearsal"
 
 
 @object_type
@@ -46,64 +51,47 @@ class Release:
     async def deploy(
         self,
         environment: Annotated[str, Doc("Where to, such as staging. Needs --kubeconfig.")] = REHEARSAL,
-        kubeconfig: Annotated[
-            dagger.Secret | None, Doc("Kubeconfig of the cluster, raw or in base64: env:KUBECONFIG, file:PATH")
-        ] = None,
-        context: Annotated[str, Doc("Context in the kubeconfig. Default: its current one.")] = "",
-        namespace: Annotated[str, Doc("Default: the context's, else SERVICE-ENVIRONMENT.")] = "",
-        api_server: Annotated[
-            dagger.Service | None, Doc("The API server, where only this machine reaches it: tcp://127.0.0.1:6443")
-        ] = None,
-        manifests: Annotated[
-            dagger.Directory | None, Doc("Folder with overlays/ENVIRONMENT. Default: deploy/ of the service.")
-        ] = None,
-        seconds: Annotated[
-            int, Doc("How long the rollout (in a rehearsal, database and service) may take, in seconds.")
-        ] = ROLLOUT_SECONDS,
-        wait: Annotated[int, Doc("How long another run may hold the environment, in seconds.")] = LEASE_SECONDS,
-        force_conflicts: Annotated[bool, Doc("Take over fields of the manifests that somebody else manages.")] = False,
-        link: Annotated[str, Doc("Address of the CI run, for the history.")] = "",
+        kubeconfig: OptionalKubeconfig = None,
+        context: Context = "",
+        namespace: Namespace = "",
+        api_server: ApiServer = None,
+        manifests: Manifests = None,
+        seconds: RolloutSeconds = ROLLOUT_SECONDS,
+        wait: Wait = LEASE_SECONDS,
+        force_conflicts: ForceConflicts = False,
+        link: Link = "",
     ) -> Deployment:
         """Deploy by digest: to a cluster's environment, or in a rehearsal beside a PostgreSQL of its own.
 
         The migration is rehearsed (`--dry-run`) before it is done; an image without dist/migrate.js has none. If the
         rollout fails, what was proven in the environment before is brought back, and the run fails all the same.
+        Production is reached by a promotion only.
 
         Errors: other bytes than the digest; a failing migration; manifests that may not be applied; a rollout that
         cannot heal or is not done in time, with its events and last words; another run that holds the environment.
         """
         check_positive("seconds", seconds)
-        if environment != REHEARSAL or kubeconfig:
-            place = await self._place(environment, kubeconfig, context, namespace, api_server)
-            folder = await manifests_in(self.delivery, manifests)
-            run = run_id()
-            subject = await self._subject(link)
-            await place.roll_out(subject, folder, run, seconds=seconds, wait=wait, force_conflicts=force_conflicts)
-            return Deployment(
-                release=self.reference,
-                commit=self.commit,
-                environment=environment,
-                images=self.images,
-                place=place,
-                run=run,
-            )
-        return await self._rehearse(seconds)
+        if environment == REHEARSAL and kubeconfig is None:
+            return await self._rehearse(seconds)
+        check_deployable(environment)
+        return await Deployment.into(
+            await self._place(environment, kubeconfig, context, namespace, api_server),
+            await self._subject(link),
+            manifests,
+            seconds=seconds,
+            wait=wait,
+            force_conflicts=force_conflicts,
+        )
 
     @uncached
     async def plan(
         self,
         environment: Annotated[str, Doc("Where to, such as staging.")],
-        kubeconfig: Annotated[
-            dagger.Secret, Doc("Kubeconfig of the cluster, raw or in base64: env:KUBECONFIG, file:PATH")
-        ],
-        context: Annotated[str, Doc("Context in the kubeconfig. Default: its current one.")] = "",
-        namespace: Annotated[str, Doc("Default: the context's, else SERVICE-ENVIRONMENT.")] = "",
-        api_server: Annotated[
-            dagger.Service | None, Doc("The API server, where only this machine reaches it: tcp://127.0.0.1:6443")
-        ] = None,
-        manifests: Annotated[
-            dagger.Directory | None, Doc("Folder with overlays/ENVIRONMENT. Default: deploy/ of the service.")
-        ] = None,
+        kubeconfig: KubeconfigSecret,
+        context: Context = "",
+        namespace: Namespace = "",
+        api_server: ApiServer = None,
+        manifests: Manifests = None,
     ) -> str:
         """What a deployment would change and replace, and what the migration's dry run says. Changes nothing."""
         place = await self._place(environment, kubeconfig, context, namespace, api_server)

@@ -31,13 +31,18 @@ class Stage:
 
 @dataclasses.dataclass(slots=True)
 class Run:
-    """Everything a report tells of."""
+    """Everything a report tells of.
+
+    Args:
+        environment: in a cluster, such as staging; empty where the engine runs the release.
+    """
 
     name: str
     stages: list[Stage]
     commit: str = ""
     dirty: bool = False
     rehearsal: bool = True
+    environment: str = ""
     reference: str = ""
     base_image: str = ""
     verdict: Verdict | None = None
@@ -65,7 +70,8 @@ def headline(run: Run) -> str:
     kind = "rehearsal of " if run.rehearsal else ""
     ended = "passed" if run.passed else "failed"
     commit = f" at {run.commit[:12]}" if run.commit else ""
-    return f"{kind}{run.name}{commit}{' (uncommitted changes)' if run.dirty else ''}: {ended}"
+    to = f" to {run.environment}" if run.environment else ""
+    return f"{kind}{run.name}{commit}{' (uncommitted changes)' if run.dirty else ''}{to}: {ended}"
 
 
 def summary(run: Run) -> str:
@@ -89,6 +95,7 @@ def to_json(run: Run) -> str:
         "commit": run.commit,
         "dirty": run.dirty,
         "rehearsal": run.rehearsal,
+        "environment": run.environment,
         "reference": run.reference,
         "base_image": run.base_image,
         "stages": [dataclasses.asdict(stage) for stage in run.stages],

@@ -7,16 +7,31 @@ import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
 from pipeline import ignores, images
+from pipeline.arguments import (
+    ApiServer,
+    Context,
+    KubeconfigSecret,
+    Link,
+    Manifests,
+    Namespace,
+    OptionalKubeconfig,
+    Password,
+    RegistryService,
+    SmokeUrl,
+    UrlService,
+    Username,
+)
 from pipeline.candidate import check_severities
 from pipeline.cleared import Cleared
 from pipeline.commit import Commit, check_releasable, read_commit
 from pipeline.console import say
 from pipeline.database import database, database_url
-from pipeline.delivery import delivery_of, test_in
+from pipeline.delivery import delivery_of, manifests_in, test_in
 from pipeline.environment import Environment
 from pipeline.errors import InvalidInputError
 from pipeline.execution import check_positive, run, together
 from pipeline.images import Images
+from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable
 from pipeline.place import Place
 from pipeline.references import Pinned, check_tag
 from pipeline.registry import Registry, check_credentials, check_target
@@ -141,11 +156,9 @@ class Slipway:
     async def release(
         self,
         ref: Annotated[str, Doc("host/path@sha256:… of an image that was published before.")],
-        username: Annotated[str, Doc("User of the registry.")] = "",
-        password: Annotated[dagger.Secret | None, Doc("Password or token of the registry.")] = None,
-        registry_service: Annotated[
-            dagger.Service | None, Doc("The registry as a service, for localhost addresses.")
-        ] = None,
+        username: Username = "",
+        password: Password = None,
+        registry_service: RegistryService = None,
     ) -> Release:
         """Take up a release that was published before, by digest, after asking the registry for it.
 
@@ -187,14 +200,10 @@ class Slipway:
     async def environment(
         self,
         name: Annotated[str, Doc("Such as staging.")],
-        kubeconfig: Annotated[
-            dagger.Secret, Doc("Kubeconfig of the cluster, raw or in base64: env:KUBECONFIG, file:PATH")
-        ],
-        context: Annotated[str, Doc("Context in the kubeconfig. Default: its current one.")] = "",
-        namespace: Annotated[str, Doc("Default: the context's, else SERVICE-ENVIRONMENT.")] = "",
-        api_server: Annotated[
-            dagger.Service | None, Doc("The API server, where only this machine reaches it: tcp://127.0.0.1:6443")
-        ] = None,
+        kubeconfig: KubeconfigSecret,
+        context: Context = "",
+        namespace: Namespace = "",
+        api_server: ApiServer = None,
     ) -> Environment:
         """An environment of the service in a cluster: its status, history, proofs, and the way back.
 
@@ -220,12 +229,10 @@ class Slipway:
         registry: Annotated[
             str | None, Doc("Where to publish, such as ghcr.io/org/app. Without it: a rehearsal.")
         ] = None,
-        username: Annotated[str, Doc("User of the registry.")] = "",
-        password: Annotated[dagger.Secret | None, Doc("Password or token of the registry: env:TOKEN")] = None,
+        username: Username = "",
+        password: Password = None,
         tag: Annotated[str, Doc("Tag for people. Default: twelve digits of the commit.")] = "",
-        registry_service: Annotated[
-            dagger.Service | None, Doc("The registry as a service, for localhost addresses.")
-        ] = None,
+        registry_service: RegistryService = None,
         platforms: Annotated[list[str] | None, Doc("Platforms to build, such as linux/amd64,linux/arm64.")] = None,
         ignore: Annotated[
             dagger.File | None, Doc("Ignores. Default: .trivyignore.yaml in the service's folder.")
@@ -234,14 +241,27 @@ class Slipway:
             dagger.Container | None, Doc("Your own scanner: a container with trivy on its PATH.")
         ] = None,
         severity: Annotated[list[str] | None, Doc("What closes the gate. Default: CRITICAL,HIGH.")] = None,
+        kubeconfig: OptionalKubeconfig = None,
+        environment: Annotated[str, Doc("Where to deploy, with --kubeconfig. Default: staging.")] = "",
+        context: Context = "",
+        namespace: Namespace = "",
+        api_server: ApiServer = None,
+        manifests: Manifests = None,
+        url: SmokeUrl = "",
+        url_service: UrlService = None,
+        link: Link = "",
     ) -> Shipment:
         """Run the whole chain: verify, build, scan, publish, deploy, smoke.
 
-        Without --registry it is a rehearsal, against a throwaway registry and environment. Ends with a table and the
+        Without --registry it is a rehearsal, against a throwaway registry and environment. With --kubeconfig it deploys
+        to staging, and proves it there; never to production, which `promote` reaches. Ends with a table and the
         digest. `ship report export --path report` gives the report, also of a run that failed.
 
-        Errors: bad arguments at once; then the failing stage, its tool's last lines and a hint.
+        Errors: bad arguments at once, and a cluster that is not there or manifests that it would not take; then the
+        failing stage, its tool's last lines and a hint.
         """
+        if kubeconfig is None and (environment or context or namespace or api_server or manifests or url):
+            raise InvalidInputError("ship: there is no cluster to deploy to", hint="give --kubeconfig env:KUBECONFIG")
         check_target(registry, username, password, registry_service)
         check_platforms(platforms)
         check_severities(severity)
@@ -249,11 +269,18 @@ class Slipway:
             check_tag(tag)
         if registry is not None:
             check_releasable(await self._commit())
+        if kubeconfig:
+            if registry is None:
+                raise InvalidInputError("ship: a cluster needs a registry to pull from", hint="give --registry")
+            environment = environment or STAGING
+            check_deployable(environment)
+            where = await self.environment(environment, kubeconfig, context, namespace, api_server)
+            await where.place.check(await manifests_in(where.place.delivery, manifests))
         for platform in platforms or ():
             await self._check_runnable(platform)
         rehearsal = registry is None
         log = Logbook()
-        told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal)
+        told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal, environment=environment)
         evidence = dag.directory()
         try:
             verified = await log.stage("verify", self.verify())
@@ -271,9 +298,12 @@ class Slipway:
             cleared = await log.stage("scan", scan())
             release = await log.stage("publish", cleared.publish(registry, username, password, tag, registry_service))
             told.reference = release.reference
-            deployment = await log.stage("deploy", release.deploy())
-            test = await test_in(delivery_of(self.service), None)
-            proof = await log.stage("smoke", deployment.smoke(test))
+            deploying = release.deploy(
+                environment or REHEARSAL, kubeconfig, context, namespace, api_server, manifests, link=link
+            )
+            deployment = await log.stage("deploy", deploying)
+            test = await test_in(release.delivery, None)
+            proof = await log.stage("smoke", deployment.smoke(test, url=url, url_service=url_service))
             log.stages["smoke"].detail = f"attempt {proof.attempts}"
         except StageStoppedError:
             told.error = log.error

@@ -1,10 +1,11 @@
-"""The engines that tests run on: each contract holds on both, wherever both can be had."""
+"""The engines that tests run on, and a small service in a Git repository: each contract holds on both engines."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,9 +13,14 @@ import dagger
 import pytest
 
 from launch import engine as launcher
+from pipeline import images
+from pipeline.slipway import Slipway
 
 ROOT = Path(__file__).resolve().parent.parent
+FIXTURES = ROOT / "tests" / "fixtures"
 ENGINES = ("embedded", "dagger")
+
+Make = Callable[..., Slipway]
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -51,3 +57,66 @@ def session(engine: str) -> Iterator[dict[str, str]]:
         answer = json.loads(process.stdout.readline())
         yield {"DAGGER_SESSION_PORT": str(answer["port"]), "DAGGER_SESSION_TOKEN": answer["session_token"]}
         process.stdin.close()
+
+
+def commit(folder: Path) -> str:
+    """Commit everything in a folder, always at the same time; return the hash: the same content is the same commit."""
+    when = {"GIT_AUTHOR_DATE": "2026-01-02T03:04:05Z", "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z"}
+    git = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com", "-C", str(folder)]
+    if not (folder / ".git").exists():
+        subprocess.run([*git, "init", "-q", "-b", "main"], check=True)
+    subprocess.run([*git, "add", "-A"], check=True)
+    if subprocess.run([*git, "diff", "--cached", "--quiet"], check=False).returncode:
+        subprocess.run([*git, "commit", "-q", "-m", "a commit"], check=True, env=os.environ | when)
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def commit_all() -> Callable[[Path], str]:
+    """Return what commits everything in a folder, and gives the hash."""
+    return commit
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with the service in `service/`, not yet committed."""
+    shutil.copytree(FIXTURES / "service", tmp_path / "repository" / "service")
+    return tmp_path / "repository"
+
+
+@pytest.fixture
+def make(dag: dagger.Client, repository: Path) -> Make:
+    """Return the module for the repository: `make({"service/file": "text"}, path=…)` writes, commits, constructs."""
+
+    def build(files: dict[str, str] | None = None, *, dirty: str = "", **arguments: str) -> Slipway:
+        for name, text in (files or {}).items():
+            target = repository / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text)
+        commit(repository)
+        if dirty:
+            (repository / dirty).write_text("not in any commit")
+        source = dag.host().directory(str(repository), no_cache=True)
+        return Slipway(source=source, **({"path": "service"} | arguments))
+
+    return build
+
+
+@pytest.fixture
+def scanner(dag: dagger.Client) -> Callable[[str], dagger.Container]:
+    """Return a stand-in for Trivy in one of its modes."""
+
+    def build(mode: str) -> dagger.Container:
+        return (
+            dag.container()
+            .from_(images.NODE)
+            .with_file(
+                "/usr/local/bin/trivy",
+                dag.host().file(str(FIXTURES / "trivy-stand-in")),
+                permissions=0o755,
+            )
+            .with_directory("/recorded", dag.host().directory(str(FIXTURES / "trivy-0.74.0")))
+            .with_env_variable("STAND_IN", mode)
+        )
+
+    return build

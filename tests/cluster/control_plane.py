@@ -6,6 +6,7 @@ pods through their phases, and the stages in stages.py let some of them fail.
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -51,17 +52,23 @@ def build() -> Path:
     name = hashlib.sha256(sources + KWOK.encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "slipway-tests" / f"kubernetes-{name}"
-    if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"building a Kubernetes control plane for the tests into {folder}: about ten minutes, once", flush=True)  # noqa: T201
-        version = "k8s.io/component-base/version"
-        flags = f"-s -w -X {version}.gitVersion={KUBERNETES} -X {version}.gitMajor=1 -X {version}.gitMinor=34"
-        env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOBIN": str(folder)}
-        argv = ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(folder / "controlplane"), "."]
-        subprocess.run(argv, cwd=SOURCE, env=env, check=True)
-        subprocess.run(["go", "install", "-trimpath", "-ldflags", "-s -w", KWOK], cwd="/", env=env, check=True)
-        (folder / "done").touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may come at once
+        if not (folder / "done").exists():
+            _build(folder)
     return folder
+
+
+def _build(folder: Path) -> None:
+    print(f"building a Kubernetes control plane for the tests into {folder}: about ten minutes, once", flush=True)  # noqa: T201
+    version = "k8s.io/component-base/version"
+    flags = f"-s -w -X {version}.gitVersion={KUBERNETES} -X {version}.gitMajor=1 -X {version}.gitMinor=34"
+    env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOBIN": str(folder)}
+    argv = ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(folder / "controlplane"), "."]
+    subprocess.run(argv, cwd=SOURCE, env=env, check=True)
+    subprocess.run(["go", "install", "-trimpath", "-ldflags", "-s -w", KWOK], cwd="/", env=env, check=True)
+    (folder / "done").touch()
 
 
 def free_port() -> int:

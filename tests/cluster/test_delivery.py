@@ -299,12 +299,12 @@ async def test_the_proven_digest_is_promoted_and_who_approved_it_is_remembered(
     assert (entry["action"], entry["approved_by"], entry["result"]) == ("promote", "Ada", "proven")
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a\nb"])
-async def test_nothing_is_promoted_without_an_approver(space: Any, ship: Ship, name: str):
+async def test_nothing_is_promoted_without_an_approver(space: Any, ship: Ship):
     space.add("production")
     proof = await ship("good")
-    with pytest.raises(InvalidInputError, match="no approver"):
-        await promote(space, proof, approved_by=name)
+    for name in ("", "  ", "a\nb"):
+        with pytest.raises(InvalidInputError, match="no approver"):
+            await promote(space, proof, approved_by=name)
     assert space.live("production") == ""
 
 
@@ -387,7 +387,7 @@ async def test_credentials_that_are_not_accepted_are_told(space: Any, deploy: De
 
 
 async def test_a_server_that_cannot_be_reached_is_told(space: Any, deploy: Deploy, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pipeline.cluster.pause", lambda _: 0)
+    monkeypatch.setattr("pipeline.kubernetes.cluster.pause", lambda _: 0)
     config = space.control.kubeconfig(space.token(), server="https://127.0.0.1:1")
     with pytest.raises(ClusterError, match=r"https://127\.0\.0\.1:1 cannot be reached"):
         await deploy(kubeconfig=space.kubeconfig(config), api_server=None)

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from pipeline import history, kubectl, rollout
+from pipeline import history
 from pipeline.errors import InvalidInputError, NotPromotableError
 from pipeline.history import Event, History, Record
-from pipeline.kubeconfig import Kubeconfig
-from pipeline.lease import Lease
+from pipeline.kubernetes import kubectl, rollout
+from pipeline.kubernetes.kubeconfig import Kubeconfig
+from pipeline.kubernetes.lease import Lease
 
 A, B = (f"ghcr.io/org/app@sha256:{digit * 64}" for digit in "ab")
 NOW = "2026-01-10T00:00:00Z"
@@ -67,7 +68,11 @@ def test_a_kubeconfig_that_cannot_be_used_is_refused_without_being_shown(text: s
         ('Error from server: admission webhook "x" denied the request: no', False, "admission control refused"),
         ('Error from server (Forbidden): pods "x" is forbidden: exceeded quota: q', False, "quota is used up"),
         ("x509: certificate signed by unknown authority", False, "not the one that the kubeconfig trusts"),
-        ('Error from server (InternalError): failed calling webhook "x": deadline exceeded', True, "admission"),
+        (
+            'Error from server (InternalError): failed calling webhook "x": deadline exceeded',
+            True,
+            "webhook of the cluster does not answer",
+        ),
     ],
 )
 def test_what_kubectl_says_is_told_apart(words: str, passes: bool, problem: str):  # noqa: FBT001

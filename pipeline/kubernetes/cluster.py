@@ -1,7 +1,8 @@
 """A Kubernetes cluster: one namespace of it, asked by kubectl."""
 
+import datetime
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import anyio
@@ -12,14 +13,18 @@ from pipeline.attempts import ATTEMPTS, pause
 from pipeline.console import say
 from pipeline.errors import ClusterError, InvalidInputError
 from pipeline.execution import run_id
-from pipeline.kubeconfig import Kubeconfig
-from pipeline.kubectl import REQUEST_SECONDS, explain, may_pass
+from pipeline.kubernetes.kubeconfig import Kubeconfig
+from pipeline.kubernetes.kubectl import REQUEST_SECONDS, explain, may_pass
+from pipeline.kubernetes.manifests import Manifest, stream
 from pipeline.references import check_name
 from pipeline.schema import field, object_type
 
 SERVER_ALIAS = "kubernetes"
 KUBECONFIG_FILE = "/run/secrets/kubeconfig"
 FIELD_MANAGER = "slipway"
+REHEARSAL = "rehearsal"
+STAGING = "staging"
+PRODUCTION = "production"
 
 
 @object_type
@@ -32,6 +37,9 @@ class Cluster:
     kubectl_image: Annotated[str, Doc("The image with kubectl.")] = field()
     api_server: Annotated[dagger.Service | None, Doc("The API server as a service of this session.")] = field(
         default=None
+    )
+    expires: Annotated[str, Doc("When the credentials expire, RFC 3339; empty if they do not tell.")] = field(
+        default=""
     )
 
     @classmethod
@@ -60,6 +68,7 @@ class Cluster:
             namespace=chosen,
             kubectl_image=kubectl_image,
             api_server=api_server,
+            expires=config.expires.isoformat() if config.expires else "",
         )
 
     async def ask(self, argv: Sequence[str], *, what: str, stdin: str = "", patient: bool = True) -> str:
@@ -85,7 +94,8 @@ class Cluster:
                 return await self._kubectl().with_exec(command, stdin=stdin or None).stdout()
             except dagger.ExecError as error:
                 if not patient or attempt == ATTEMPTS or not may_pass(error.stderr):
-                    raise explain(what, error.stderr, self.server) from error
+                    expires = datetime.datetime.fromisoformat(self.expires) if self.expires else None
+                    raise explain(what, error.stderr, self.server, expires) from error
                 last = error.stderr.strip().splitlines()[-1:]
                 say("cluster", f"{what}: attempt {attempt} of {ATTEMPTS} failed ({' '.join(last)})")
                 await anyio.sleep(pause(attempt))
@@ -96,6 +106,33 @@ class Cluster:
         answer = await self.ask([*argv, "--output=json"], what=what)
         found: dict[str, Any] = json.loads(answer) if answer.strip() else {}
         return found
+
+    async def objects(self, *argv: str, what: str) -> list[Manifest]:
+        """Run `kubectl get`, and return what it found: of a kind, a selector, or names."""
+        found = await self.read("get", "--ignore-not-found", *argv, what=what)
+        return list(found.get("items", [found] if found else []))
+
+    async def apply(
+        self, objects: Iterable[Manifest], *, what: str, force: bool = False, dry_run: bool = False
+    ) -> list[Manifest]:
+        """Apply objects on the server's side; return them as they are then.
+
+        Args:
+            objects: what is to be there.
+            what: what is being done, for the error.
+            force: take over fields that somebody else manages.
+            dry_run: change nothing, and return what would be.
+        """
+        argv = ["apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "--filename=-", "--output=json"]
+        argv += ["--force-conflicts"] if force else []
+        argv += ["--dry-run=server"] if dry_run else []
+        document = json.loads(await self.ask(argv, what=what, stdin=stream(objects)))
+        return list(document.get("items", [document]))
+
+    async def remove(self, identities: Iterable[str], *, what: str) -> None:
+        """Remove objects, `kind.group/name` each, where they are there; their dependants follow by and by."""
+        if named := list(identities):
+            await self.ask(["delete", "--ignore-not-found", "--wait=false", *named], what=what)
 
     async def create(self, manifest: dict[str, Any], *, what: str) -> bool:
         """Create an object; False if there is one of its name."""
@@ -175,7 +212,20 @@ def check_environment(name: str) -> None:
         InvalidInputError: if it is not of the form of a Kubernetes label.
     """
     check_name("environment", name)
-    if name == "rehearsal":
+    if name == REHEARSAL:
         raise InvalidInputError(
             "a rehearsal has no cluster", hint="name another --environment, or give no --kubeconfig"
+        )
+
+
+def check_deployable(environment: str) -> None:
+    """Refuse an environment that is reached by a promotion only.
+
+    Raises:
+        InvalidInputError: if it is production.
+    """
+    if environment == PRODUCTION:
+        raise InvalidInputError(
+            f"deploy: {PRODUCTION} is reached by a promotion only",
+            hint=f"deploy to staging, then: environment --name staging … proof promote --to {PRODUCTION}",
         )

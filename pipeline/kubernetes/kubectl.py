@@ -1,10 +1,12 @@
 """What kubectl says when it fails: whose fault it is, whether it may pass, and what to try."""
 
+import datetime
 import re
 
 from pipeline.errors import ClusterError
 
 REQUEST_SECONDS = 20
+UNKNOWN_CREDENTIALS = "they are of another cluster, or were revoked"
 # What a busy, restarting or faraway API server answers, and then does not.
 _PASSING = re.compile(
     r"TooManyRequests|too many requests|the server is currently unable|ServiceUnavailable|InternalError|"
@@ -21,25 +23,32 @@ def may_pass(words: str) -> bool:
     return bool(_PASSING.search(words)) and not _REFUSED.search(words)
 
 
-def explain(what: str, words: str, server: str) -> ClusterError:
+def explain(what: str, words: str, server: str, expires: datetime.datetime | None = None) -> ClusterError:
     """Return the error that tells of a failed kubectl.
 
     Args:
         what: what was being done, such as `deploy: applying the manifests`.
         words: what kubectl wrote to its standard error.
         server: the API server's address, for the reader.
+        expires: when the credentials expire, if they tell.
     """
+    expired = f"they expired on {expires:%Y-%m-%d at %H:%M} UTC" if expires and expires < _now() else ""
     for pattern, problem, hint in _REASONS:
         if re.search(pattern, words, re.IGNORECASE):
-            return ClusterError(f"{what}: {problem.format(server=server)}", output=words, hint=hint)
+            told = problem.format(server=server, why=expired or UNKNOWN_CREDENTIALS)
+            return ClusterError(f"{what}: {told}", output=words, hint=hint)
     return ClusterError(f"{what} failed", output=words, hint="kubectl's own words stand above")
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
 # The first that matches tells.
 _REASONS = (
     (
         r"must be logged in|\bUnauthorized\b|provide credentials|asked for the client to provide",
-        "{server} does not accept the credentials: they expired, or are of another cluster",
+        "{server} does not accept the credentials: {why}",
         "make a new token, and give it as --kubeconfig",
     ),
     (
@@ -53,7 +62,12 @@ _REASONS = (
         "create it: docs/kubernetes.md lists what an environment needs",
     ),
     (
-        r"admission webhook|denied the request|violates PodSecurity|admission policy|failed calling webhook",
+        r"failed calling webhook",
+        "an admission webhook of the cluster does not answer",
+        "its name stands above: whoever keeps it has to look; nothing of this is in the manifests",
+    ),
+    (
+        r"admission webhook|denied the request|violates PodSecurity|admission policy",
         "the cluster's admission control refused it",
         "its words stand above: change the manifests, or ask who keeps that policy",
     ),

@@ -6,6 +6,7 @@ Source: Kubernetes' `Config` (v1) as kubectl reads it. Nothing in a message repe
 import base64
 import binascii
 import dataclasses
+import datetime
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -38,6 +39,16 @@ class Kubeconfig:
         """The API server's port."""
         parts = urlsplit(self.server)
         return parts.port or SERVER_PORT[parts.scheme]
+
+    @property
+    def expires(self) -> datetime.datetime | None:
+        """When the token expires, if it is one that says so: a JSON Web Token, such as a service account's."""
+        try:
+            payload = str(self.user.get("token") or "").split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+            return datetime.datetime.fromtimestamp(claims["exp"], datetime.UTC)
+        except (LookupError, TypeError, ValueError, OverflowError):
+            return None
 
     def document(self, *, host: str = "") -> str:
         """Return the kubeconfig of this context alone, as JSON.

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from pipeline.errors import InvalidInputError
+from pipeline.kubernetes import schemas
 from pipeline.references import Pinned
 
 Manifest = dict[str, Any]
@@ -31,6 +32,7 @@ KINDS = {
 }
 PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
 PREFIX = "slipway"
+MANAGED_BY = "app.kubernetes.io/managed-by"
 PROBES = ("livenessProbe", "readinessProbe")
 
 
@@ -125,6 +127,20 @@ def _is_release(container: Mapping[str, Any], name: str) -> bool:
     return image.partition("@")[0].partition(":")[0] == name
 
 
+def check(manifests: Sequence[Manifest], name: str, *, what: str) -> None:
+    """Check manifests against the schemas of Kubernetes and the policy for services.
+
+    Raises:
+        InvalidInputError: with all that is wrong, a line each.
+    """
+    if problems := schemas.violations(manifests) or violations(manifests, name):
+        raise InvalidInputError(
+            f"{what}: the manifests may not be applied",
+            output="\n".join(problems),
+            hint="docs/kubernetes.md tells what they must hold, and why",
+        )
+
+
 def violations(manifests: Sequence[Manifest], name: str) -> list[str]:
     """Return what keeps manifests from being applied, one line each; empty where they may be."""
     problems = [problem for manifest in manifests for problem in _of_any(manifest)]
@@ -207,23 +223,32 @@ def _of_container(what: str, container: Mapping[str, Any], pod: Mapping[str, Any
 def with_release(
     manifests: Sequence[Manifest], name: str, reference: Pinned, annotations: Mapping[str, str]
 ) -> list[Manifest]:
-    """Return the manifests with the release's digest as image, and annotations on every object and pod.
+    """Return the manifests with the release's digest as image, and annotations on every object.
 
-    Only what is the release's own enters the pods' annotations: the same release is no new rollout.
+    Pods get none: the same release is no new rollout.
     """
     prepared = copy.deepcopy(list(manifests))
     for manifest in prepared:
-        _annotate(manifest, annotations)
-        manifest["metadata"].setdefault("labels", {})["app.kubernetes.io/managed-by"] = PREFIX
+        known = manifest["metadata"].setdefault("annotations", {})
+        known.update({f"{PREFIX}/{key}": value for key, value in annotations.items() if value})
+        manifest["metadata"].setdefault("labels", {})[MANAGED_BY] = PREFIX
         for container in containers_of(manifest):
             if _is_release(container, name):
                 container["image"] = str(reference)
     return prepared
 
 
-def _annotate(manifest: Manifest, annotations: Mapping[str, str]) -> None:
-    known = manifest["metadata"].setdefault("annotations", {})
-    known.update({f"{PREFIX}/{key}": value for key, value in annotations.items() if value})
+def released(deployment: Manifest, service: str) -> str:
+    """Return the digest of the release of a service that a Deployment runs, or an empty string."""
+    annotations = deployment["metadata"].get("annotations") or {}
+    digest = str(annotations.get(f"{PREFIX}/digest") or "")
+    of_it = annotations.get(f"{PREFIX}/service") == service and digest
+    return digest if of_it and any(c["image"].endswith(f"@{digest}") for c in containers_of(deployment)) else ""
+
+
+def is_ours(manifest: Manifest) -> bool:
+    """Whether Slipway applied an object."""
+    return bool((manifest["metadata"].get("labels") or {}).get(MANAGED_BY) == PREFIX)
 
 
 def job(
@@ -239,15 +264,11 @@ def job(
     container = next(c for c in pod["containers"] if c["image"] == str(reference))
     for member in ("ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "args"):
         container.pop(member, None)
-    container |= {
-        "image": str(reference),
-        "command": list(command),
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-    }
+    container |= {"command": list(command), "terminationMessagePolicy": "FallbackToLogsOnError"}
     for member in ("initContainers", "topologySpreadConstraints", "affinity", "readinessGates"):
         pod.pop(member, None)
     pod |= {"containers": [container], "restartPolicy": "Never"}
-    labels = {f"{PREFIX}/role": role, f"{PREFIX}/service": name, "app.kubernetes.io/managed-by": PREFIX}
+    labels = {f"{PREFIX}/role": role, f"{PREFIX}/service": name, MANAGED_BY: PREFIX}
     metadata = {"labels": labels, "annotations": (template.get("metadata") or {}).get("annotations") or {}}
     return {
         "apiVersion": "batch/v1",
@@ -262,10 +283,19 @@ def job(
     }
 
 
-def mount(work: Manifest, config_map: str, path: str) -> None:
+def scripts(work: Manifest, files: Mapping[str, str]) -> Manifest:
+    """Return a ConfigMap with files for a Job, of the same name and labels."""
+    metadata = {member: work["metadata"][member] for member in ("name", "labels")}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(files)}
+
+
+def mount(work: Manifest, config_map: Manifest, path: str) -> None:
     """Let a Job's container see a ConfigMap's files at a path."""
     pod = work["spec"]["template"]["spec"]
-    pod["volumes"] = [*(pod.get("volumes") or []), {"name": PREFIX, "configMap": {"name": config_map}}]
+    pod["volumes"] = [
+        *(pod.get("volumes") or []),
+        {"name": PREFIX, "configMap": {"name": config_map["metadata"]["name"]}},
+    ]
     container = pod["containers"][0]
     mounts = container.get("volumeMounts") or []
     container["volumeMounts"] = [*mounts, {"name": PREFIX, "mountPath": path, "readOnly": True}]

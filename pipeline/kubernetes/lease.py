@@ -14,9 +14,9 @@ from typing import Any
 
 import anyio
 
-from pipeline.cluster import Cluster
 from pipeline.console import say
 from pipeline.errors import BusyError, ClusterError
+from pipeline.kubernetes.cluster import Cluster
 
 DURATION = 60
 RENEW_SECONDS = 15
