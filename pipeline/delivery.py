@@ -40,6 +40,13 @@ async def render(kubectl_image: str, folder: dagger.Directory, environment: str)
     )
 
 
+async def environments(folder: dagger.Directory) -> list[str]:
+    """Return the environments that a folder has manifests for; empty where it is one for all, or none."""
+    if not await folder.exists("overlays", expected_type=dagger.ExistsType.DIRECTORY_TYPE):
+        return []
+    return sorted(name.rstrip("/") for name in await folder.directory("overlays").entries() if name.endswith("/"))
+
+
 def delivery_of(service: dagger.Directory) -> dagger.Directory:
     """Return what of a service's folder is for delivering it: manifests and smoke test."""
     return service.filter(include=[f"{FOLDER}/**", SMOKE_TEST])

@@ -26,11 +26,12 @@ from pipeline.cleared import Cleared
 from pipeline.commit import Commit, check_releasable, read_commit
 from pipeline.console import say
 from pipeline.database import database, database_url
-from pipeline.delivery import delivery_of, manifests_in, test_in
+from pipeline.delivery import FOLDER, delivery_of, environments, manifests_in, render, test_in
 from pipeline.environment import Environment
 from pipeline.errors import InvalidInputError
 from pipeline.execution import check_positive, run, together
 from pipeline.images import Images
+from pipeline.kubernetes import manifests
 from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable
 from pipeline.place import Place
 from pipeline.references import Pinned, check_tag
@@ -141,15 +142,32 @@ class Slipway:
         return await self._npm("test:integration", bound, seconds, beside=", beside a database that gets ready")
 
     @function
+    @check
+    async def manifests(self) -> str:
+        """Check the Kubernetes manifests in deploy/, of each environment: schemas and policy. Needs no cluster."""
+        await self._check_path()
+        name = await check_manifest(self.service, ())
+        if not await self.service.exists(FOLDER):
+            return "the service has none"
+        folder = self.service.directory(FOLDER)
+        told = []
+        for environment in await environments(folder) or [STAGING]:
+            rendered = manifests.parse(await render(self.kubectl_image, folder, environment))
+            manifests.check(rendered, name, what=f"manifests of {environment}")
+            told.append(f"{environment}: {len(rendered)} objects")
+        say("verify", f"manifests passed ({', '.join(told)})")
+        return "\n".join(told)
+
+    @function
     async def verify(self) -> Verified:
-        """Lint, types, unit and integration tests, all at the same time. The first failure stops the others.
+        """Lint, types, tests and manifests, all at the same time. The first failure stops the others.
 
         Errors: no package.json or lock file; a missing npm script; each failing tool's own last lines.
         """
         await self._check_path()
         name = await check_manifest(self.service)
         commit = await self._commit()
-        await together(self.lint, self.types, self.unit, self.integration)
+        await together(self.lint, self.types, self.unit, self.integration, self.manifests)
         return Verified(source=self.service, commit=commit, images=self.images, name=name, npmrc=self.npmrc)
 
     @uncached

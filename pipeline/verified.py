@@ -18,7 +18,7 @@ from pipeline.toolchain import Toolchain
 
 @object_type
 class Verified:
-    """Source that passed lint, types, unit and integration tests. Made only by `verify`."""
+    """Source that passed lint, types, tests and the manifests' check. Made only by `verify`."""
 
     source: Annotated[dagger.Directory, Doc("The folder with package.json.")] = field()
     commit: Annotated[Commit, Doc("The commit of the source.")] = field()

@@ -1,6 +1,7 @@
 """A control plane for the test run, a namespace for each test, and releases to deploy there."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 import uuid
@@ -91,6 +92,21 @@ class Space:
         path = f"/api/v1/namespaces/{self.name}-{environment}/serviceaccounts/slipway/token"
         answer = self.control.request("POST", path, {"spec": {"expirationSeconds": seconds}})
         return str(answer["status"]["token"])
+
+    def expired_token(self) -> str:
+        """Return a token of the deployer that was good until the year began: signed, as the cluster would."""
+        account = self.get("v1/serviceaccounts/slipway")["metadata"]
+        namespace = f"{self.name}-staging"
+        claims = {
+            "iss": "https://kubernetes.default.svc",
+            "aud": ["https://kubernetes.default.svc"],
+            "sub": f"system:serviceaccount:{namespace}:slipway",
+            "iat": 1767220000,
+            "nbf": 1767220000,
+            "exp": 1767225600,  # 2026-01-01
+            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": "slipway", "uid": account["uid"]}},
+        }
+        return str(self.control.signed(claims))
 
     def kubeconfig(self, text: str = "") -> dagger.Secret:
         """Return a kubeconfig as a secret; the deployer's by default."""
@@ -203,6 +219,37 @@ def environment(slipway: Slipway, space: Space) -> Callable[..., Any]:
         return await slipway.environment(name, namespace=f"{space.name}-{name}", **(space.access | access))
 
     return take_up
+
+
+@pytest.fixture
+def deploy(space: Any, releases: dict[str, Release]) -> Callable[..., Any]:
+    """Deploy a release: `deploy("good", "crash-loop", to="staging", …)`."""
+
+    async def run(name: str = "good", behaviour: str = "", *, to: str = "staging", **arguments: Any) -> Any:
+        given = {"manifests": space.manifests(behaviour), "seconds": 40, "wait": 20, **space.access, **arguments}
+        return await releases[name].deploy(to, namespace=f"{space.name}-{to}", **given)
+
+    return run
+
+
+@pytest.fixture
+def ship(deploy: Callable[..., Any]) -> Callable[..., Any]:
+    """Deploy a release and prove it."""
+
+    async def run(*arguments: str, **named: Any) -> Any:
+        return await (await deploy(*arguments, **named)).smoke(stable_seconds=2)
+
+    return run
+
+
+@pytest.fixture
+def history(environment: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the runs of an environment, oldest first."""
+
+    async def read(name: str = "staging") -> list[dict[str, Any]]:
+        return list(json.loads(await (await environment(name)).history_json()))
+
+    return read
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Delivery to a real Kubernetes API server. After each: what the cluster holds, not only what was said."""
 
 import asyncio
+import datetime
 import json
 import uuid
 from collections.abc import Awaitable, Callable
@@ -28,35 +29,11 @@ pytestmark = pytest.mark.kubernetes
 Deploy = Callable[..., Awaitable[Deployment]]
 Ship = Callable[..., Awaitable[Proof]]
 TakeUp = Callable[..., Awaitable[Environment]]
-
-
-@pytest.fixture
-def deploy(space: Any, releases: dict[str, Release]) -> Deploy:
-    """Deploy a release: `deploy("good", "crash-loop", to="staging", …)`."""
-
-    async def run(name: str = "good", behaviour: str = "", *, to: str = "staging", **arguments: Any) -> Deployment:
-        given = {"manifests": space.manifests(behaviour), "seconds": 40, "wait": 20, **space.access, **arguments}
-        return await releases[name].deploy(to, namespace=f"{space.name}-{to}", **given)
-
-    return run
-
-
-@pytest.fixture
-def ship(deploy: Deploy) -> Ship:
-    """Deploy a release and prove it."""
-
-    async def run(*arguments: str, **named: Any) -> Proof:
-        return await (await deploy(*arguments, **named)).smoke(stable_seconds=2)
-
-    return run
-
-
-def entries(told: str) -> list[dict[str, Any]]:
-    return list(json.loads(told))
+Remember = Callable[..., Awaitable[list[dict[str, Any]]]]
 
 
 async def test_a_release_is_deployed_by_digest_and_proven(
-    space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp
+    space: Any, releases: dict[str, Release], ship: Ship, history: Remember
 ):
     proof = await ship("good")
     release = releases["good"]
@@ -66,12 +43,8 @@ async def test_a_release_is_deployed_by_digest_and_proven(
     assert live["metadata"]["annotations"]["slipway/commit"] == release.commit
     assert live["status"]["availableReplicas"] == 2
     assert space.names("batch/v1/jobs") == []
-    [entry] = entries(await (await environment()).history_json())
-    assert (entry["result"], entry["action"], entry["digest" if "digest" in entry else "reference"]) == (
-        "proven",
-        "deploy",
-        release.reference,
-    )
+    [entry] = await history()
+    assert (entry["result"], entry["action"], entry["reference"]) == ("proven", "deploy", release.reference)
     assert entry["by"] == f"system:serviceaccount:{space.name}-staging:slipway"
 
 
@@ -95,7 +68,7 @@ async def test_a_rollout_that_fails_brings_back_what_was_proven(
     releases: dict[str, Release],
     deploy: Deploy,
     ship: Ship,
-    environment: TakeUp,
+    history: Remember,
     behaviour: str,
     words: str,
 ):
@@ -105,7 +78,7 @@ async def test_a_rollout_that_fails_brings_back_what_was_proven(
     assert f"staging was brought back to {releases['good'].reference}" in str(caught.value)
     assert space.live() == releases["good"].reference
     assert space.get("apps/v1/deployments/tiny")["status"]["availableReplicas"] == 2
-    last = entries(await (await environment()).history_json())[-1]
+    last = (await history())[-1]
     assert (last["result"], last["restored"]) == ("failed", releases["good"].reference)
 
 
@@ -124,13 +97,13 @@ async def test_a_registry_that_recovers_is_waited_for(space: Any, releases: dict
     assert space.live() == releases["good"].reference
 
 
-async def test_a_first_deployment_that_fails_leaves_nothing_half_made(space: Any, deploy: Deploy, environment: TakeUp):
+async def test_a_first_deployment_that_fails_leaves_nothing_half_made(space: Any, deploy: Deploy, history: Remember):
     with pytest.raises(RolloutError, match="nothing was proven in staging before: removed what this run made"):
         await deploy("bad", "image-not-found")
     for kind in ("apps/v1/deployments", "v1/services", "policy/v1/poddisruptionbudgets", "batch/v1/jobs"):
         assert space.names(kind) == [], kind
     assert "tiny" not in space.names("v1/serviceaccounts")
-    [entry] = entries(await (await environment()).history_json())
+    [entry] = await history()
     assert entry["result"] == "failed"
 
 
@@ -163,7 +136,7 @@ async def test_a_failing_smoke_test_brings_back_what_was_proven(
 
 
 async def test_a_failing_dry_run_of_the_migration_changes_nothing(
-    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship, environment: TakeUp
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship, history: Remember
 ):
     await ship("good")
     before = space.get("apps/v1/deployments/tiny")["metadata"]["generation"]
@@ -171,7 +144,7 @@ async def test_a_failing_dry_run_of_the_migration_changes_nothing(
         await deploy("bad", "dry-run-fails")
     assert space.get("apps/v1/deployments/tiny")["metadata"]["generation"] == before
     assert space.names("batch/v1/jobs") == []
-    assert len(entries(await (await environment()).history_json())) == 1
+    assert len(await history()) == 1
 
 
 async def test_an_image_that_is_gone_is_found_out_before_anything_is_changed(
@@ -194,7 +167,7 @@ async def test_a_failing_migration_is_told_and_never_rolled_out(
 
 
 async def test_a_rollback_that_fails_shows_both_errors(
-    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship, environment: TakeUp
+    space: Any, releases: dict[str, Release], deploy: Deploy, ship: Ship, history: Remember
 ):
     await ship("good")
     deployment = await deploy("bad", "smoke-fails")
@@ -232,7 +205,7 @@ async def test_a_rollback_that_fails_shows_both_errors(
     assert "failed 10 of 10 attempts" in told
     assert "staging could not be brought back" in told
     assert "frozen for the holidays" in told
-    last = entries(await (await environment()).history_json())[-1]
+    last = (await history())[-1]
     assert (last["result"], last["restored"]) == ("failed", "")
 
 
@@ -257,8 +230,6 @@ async def test_the_hold_of_a_killed_run_ends_by_itself(space: Any, releases: dic
 
 
 async def _hold(space: Any, seconds_ago: int) -> None:
-    import datetime
-
     then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=seconds_ago)
     spec = {
         "holderIdentity": "run-somebody",
@@ -288,14 +259,14 @@ async def promote(space: Any, proof: Proof, **arguments: Any) -> Deployment:
 
 
 async def test_the_proven_digest_is_promoted_and_who_approved_it_is_remembered(
-    space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp
+    space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp, history: Remember
 ):
     space.add("production")
     await ship("good")
     proof = await (await environment()).proof()
     await (await promote(space, proof)).smoke(stable_seconds=2)
     assert space.live("production") == releases["good"].reference
-    [entry] = entries(await (await environment("production")).history_json())
+    [entry] = await history("production")
     assert (entry["action"], entry["approved_by"], entry["result"]) == ("promote", "Ada", "proven")
 
 
@@ -329,15 +300,43 @@ async def test_what_was_not_proven_is_not_promoted(
     assert space.live("production") == ""
 
 
+async def test_a_tag_that_moved_in_between_changes_nothing_of_a_promotion(
+    space: Any, releases: dict[str, Release], ship: Ship, dag: dagger.Client, registry: dagger.Service
+):
+    space.add("production")
+    proof = await ship("good")
+    other = dag.container().from_(releases["better"].reference, registry_service=registry)
+    moved = await other.publish("localhost:5000/tiny:good", registry_service=registry)
+    assert moved.rpartition("@")[2] != releases["good"].digest
+    await promote(space, proof)
+    assert space.live("production") == releases["good"].reference
+
+
+async def test_production_is_reached_by_a_promotion_only(space: Any, deploy: Deploy):
+    space.add("production")
+    with pytest.raises(InvalidInputError, match="production is reached by a promotion only"):
+        await deploy("good", to="production")
+    assert space.live("production") == ""
+
+
+async def test_a_namespace_is_that_of_one_environment(space: Any, ship: Ship, releases: dict[str, Release]):
+    await ship("good")
+    with pytest.raises(InvalidInputError, match=f"namespace {space.name}-staging is that of staging"):
+        await releases["better"].deploy(
+            "preview", namespace=f"{space.name}-staging", manifests=space.manifests(), **space.access
+        )
+    assert space.live() == releases["good"].reference
+
+
 async def test_a_rollback_goes_to_the_proven_release_before(
-    space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp
+    space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp, history: Remember
 ):
     await ship("good")
     await ship("better")
     proof = await (await environment()).rollback(seconds=40)
     assert proof.release == releases["good"].reference
     assert space.live() == releases["good"].reference
-    last = entries(await (await environment()).history_json())[-1]
+    last = (await history())[-1]
     assert (last["action"], last["result"]) == ("rollback", "proven")
 
 
@@ -382,8 +381,15 @@ async def test_the_status_tells_of_drift(space: Any, releases: dict[str, Release
 
 async def test_credentials_that_are_not_accepted_are_told(space: Any, deploy: Deploy):
     config = space.control.kubeconfig("expired-or-foreign")
-    with pytest.raises(ClusterError, match="does not accept the credentials"):
+    with pytest.raises(ClusterError, match="does not accept the credentials: they are of another"):
         await deploy(kubeconfig=space.kubeconfig(config))
+
+
+async def test_an_expired_token_is_told_from_a_foreign_one(space: Any, deploy: Deploy):
+    config = space.control.kubeconfig(space.expired_token())
+    with pytest.raises(ClusterError, match=r"does not accept the credentials: they expired on 2026-01-01 at 00:00 UTC"):
+        await deploy(kubeconfig=space.kubeconfig(config))
+    assert space.live() == ""
 
 
 async def test_a_server_that_cannot_be_reached_is_told(space: Any, deploy: Deploy, monkeypatch: pytest.MonkeyPatch):
@@ -419,6 +425,10 @@ def _wrong_selector(documents: list[dict[str, Any]]) -> None:
     next(d for d in documents if d["kind"] == "Service")["spec"]["selector"] = {"app": "other"}
 
 
+def _misspelt(documents: list[dict[str, Any]]) -> None:
+    next(d for d in documents if d["kind"] == "Deployment")["spec"]["replcas"] = 2
+
+
 def _privileged(documents: list[dict[str, Any]]) -> None:
     deployment = next(d for d in documents if d["kind"] == "Deployment")
     deployment["spec"]["template"]["spec"]["containers"][0]["securityContext"]["privileged"] = True
@@ -430,6 +440,7 @@ def _privileged(documents: list[dict[str, Any]]) -> None:
         (_no_replicas, "replicas is 0"),
         (_wrong_selector, "its selector matches no pod"),
         (_privileged, "privileged is not allowed"),
+        (_misspelt, r"deployment/tiny: spec: (.|\n)*'replcas' was unexpected"),
     ],
 )
 async def test_manifests_that_break_the_policy_are_not_applied(

@@ -532,6 +532,27 @@ async def test_a_smoke_test_runs_every_time(make: Make, scanner: Scanner):
         await deployment.smoke(attempts=1)
 
 
+MANIFESTS = {
+    "service/deploy/overlays/staging/kustomization.yaml": "resources: [all.yaml]",
+    "service/deploy/overlays/staging/all.yaml": "{apiVersion: v1, kind: Service, metadata: {name: t}, spec: {prts: 1}}",
+}
+
+
+async def test_manifests_that_no_cluster_would_take_fail_the_verification(make: Make):
+    with pytest.raises(InvalidInputError, match=r"manifests of staging(.|\n)*service/t: spec: (.|\n)*'prts' was"):
+        await make(MANIFESTS).verify()
+
+
+async def test_manifests_that_cannot_be_rendered_say_why(make: Make):
+    broken = {"service/deploy/overlays/staging/kustomization.yaml": "resources: [none.yaml]"}
+    with pytest.raises(InvalidInputError, match=r"overlays/staging cannot be rendered(.|\n)*none\.yaml"):
+        await make(broken).manifests()
+
+
+async def test_a_service_without_manifests_passes(make: Make):
+    assert await make().manifests() == "the service has none"
+
+
 async def pushed(service: dagger.Service, repository: str) -> bool:
     """Whether the registry has any tag of a repository."""
     ask = f"fetch('http://registry:5000/v2/{repository}/tags/list').then(a => console.log(a.status))"

@@ -167,3 +167,40 @@ def test_a_lease_is_over_when_nobody_renews_it():
     assert held.is_over(at + datetime.timedelta(seconds=80), watched=61)
     assert held.is_over(at + datetime.timedelta(seconds=91), watched=0)
     assert Lease("", "2026-01-01T00:00:00Z", "1", 60).is_over(at, watched=0)
+
+
+def test_what_later_runs_made_is_told_from_what_they_found():
+    def kept(number: int, record: Record, names: list[str]) -> dict[str, object]:
+        made = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in names]
+        extra = {"manifests": json.dumps(made)}
+        return history.to_manifest(record, service="app", environment="staging", number=number, extra=extra)
+
+    first = begun("1", A, 1)
+    later = Record("2", Event.BEGUN, NOW, {"existed": ["configmap/old", "configmap/both"]})
+    read = History.read([kept(1, first, ["old"]), kept(2, later, ["old", "both", "new"])])
+    assert read.environment == "staging"
+    assert read.made_by("2") == ["configmap/new"]
+    target = read.entries[0]
+    assert read.made_since(target, []) == ["configmap/new"]
+    assert read.made_since(target, [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}}]) == []
+
+
+def token(claims: object) -> str:
+    packed = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"header.{packed}.signature"
+
+
+@pytest.mark.parametrize(
+    ("text", "expires"),
+    [
+        (token({"exp": 1767225600}), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)),
+        (token({}), None),
+        (token([]), None),
+        (token({"exp": "soon"}), None),
+        (token({"exp": 1e300}), None),
+        ("t0ken", None),
+        ("a.b.c", None),
+    ],
+)
+def test_a_token_tells_when_it_expires_or_nothing(text: str, expires: datetime.datetime | None):
+    assert Kubeconfig.parse(config(user={"token": text})).expires == expires

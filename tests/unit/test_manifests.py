@@ -1,0 +1,181 @@
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.errors import InvalidInputError
+from pipeline.kubernetes import manifests
+from pipeline.kubernetes.manifests import Manifest
+from pipeline.references import Pinned
+
+RELEASE = Pinned.parse("ghcr.io/org/app@sha256:" + "a" * 64)
+LABELS = {"app": "app"}
+CONTAINER = {
+    "name": "web",
+    "image": "app",
+    "command": ["node", "main.js"],
+    "ports": [{"containerPort": 3000}],
+    "env": [{"name": "A", "value": "b"}],
+    "livenessProbe": {"httpGet": {"path": "/healthz", "port": 3000}},
+    "readinessProbe": {"httpGet": {"path": "/readyz", "port": 3000}},
+    "resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}},
+    "securityContext": {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    },
+}
+POD = {
+    "automountServiceAccountToken": False,
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+    "containers": [CONTAINER],
+}
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "app"},
+    "spec": {
+        "selector": {"matchLabels": LABELS},
+        "template": {"metadata": {"labels": LABELS}, "spec": POD},
+    },
+}
+SERVICE = {
+    "apiVersion": "v1",
+    "kind": "Service",
+    "metadata": {"name": "door"},
+    "spec": {"selector": LABELS, "ports": [{"port": 80, "targetPort": 3000}]},
+}
+
+
+def good() -> list[Manifest]:
+    return copy.deepcopy([DEPLOYMENT, SERVICE])
+
+
+def put(path: str, value: object) -> Callable[[list[Manifest]], None]:
+    """Return what sets a member of the Deployment, such as `spec.replicas`; None removes it."""
+
+    def change(documents: list[Manifest]) -> None:
+        inner: Any = documents[0]
+        *way, last = path.split(".")
+        for step in way:
+            inner = inner[int(step)] if step.isdigit() else inner.setdefault(step, {})
+        if value is None:
+            del inner[last]
+        else:
+            inner[last] = value
+
+    return change
+
+
+POD_PATH = "spec.template.spec"
+WEB = f"{POD_PATH}.containers.0"
+
+
+def test_good_manifests_are_applied():
+    manifests.check(good(), "app", what="deploy")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (put("spec.replicas", 0), "replicas is 0"),
+        (put("spec.paused", True), "it is paused"),  # noqa: FBT003 - a manifest's
+        (put("spec.selector.matchLabels", {"app": "b"}), "its selector does not match its own pods"),
+        (put("metadata.namespace", "other"), "chosen by the environment"),
+        (put(f"{POD_PATH}.automountServiceAccountToken", None), "automountServiceAccountToken must be false"),
+        (put(f"{POD_PATH}.hostNetwork", True), "hostNetwork is not allowed"),  # noqa: FBT003
+        (put(f"{POD_PATH}.volumes", [{"name": "v", "hostPath": {"path": "/"}}]), "hostPath volumes"),
+        (put(f"{POD_PATH}.securityContext.runAsNonRoot", None), "must run as non-root"),
+        (put(f"{POD_PATH}.securityContext.runAsUser", 0), "must run as non-root"),
+        (put(f"{WEB}.securityContext.runAsUser", 0), "must run as non-root"),
+        (put(f"{POD_PATH}.securityContext.seccompProfile.type", "Unconfined"), "seccompProfile must be"),
+        (put(f"{WEB}.securityContext.privileged", True), "privileged is not allowed"),  # noqa: FBT003
+        (put(f"{WEB}.securityContext.allowPrivilegeEscalation", None), "allowPrivilegeEscalation must be false"),
+        (put(f"{WEB}.securityContext.readOnlyRootFilesystem", None), "readOnlyRootFilesystem must be true"),
+        (put(f"{WEB}.securityContext.capabilities", {"drop": ["NET_RAW"]}), "capabilities must drop ALL"),
+        (put(f"{WEB}.resources.limits", {"cpu": "1"}), "memory needs a request and a limit"),
+        (put(f"{WEB}.readinessProbe", None), "it has no readinessProbe"),
+        (put(f"{POD_PATH}.initContainers", [CONTAINER | {"name": "i", "image": "x:1"}]), "'x:1' is not by digest"),
+        # Of the schemas
+        (put("spec.replcas", 3), "'replcas' was unexpected"),
+        (put("spec.replicas", "three"), "is not of type 'integer'"),
+        (put(f"{WEB}.livenessProbe.httpGet.prot", 1), "'prot' was unexpected"),
+        (put("spec.selector", None), "'selector' is a required property"),
+        (lambda documents: documents.append({**SERVICE, "kind": "Servce"}), "has no such kind in v1"),
+        (lambda documents: documents[1]["spec"].update(selector={"app": "b"}), "its selector matches no pod"),
+        (
+            lambda documents: documents.append(
+                {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"}}
+            ),
+            "Slipway does not deploy this kind",
+        ),
+    ],
+)
+def test_what_breaks_schema_or_policy_is_named(change: Callable[[list[Manifest]], None], words: str):
+    documents = good()
+    change(documents)
+    with pytest.raises(InvalidInputError, match=words):
+        manifests.check(documents, "app", what="deploy")
+
+
+def test_custom_resources_are_for_the_cluster_to_check():
+    route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}, "spec": {}}
+    manifests.check([*good(), route], "app", what="deploy")
+
+
+@pytest.mark.parametrize("image", ["app:latest", "app", "app@sha256:" + "b" * 64])
+def test_the_release_takes_the_place_of_the_image_that_has_the_services_name(image: str):
+    documents = good()
+    put(f"{WEB}.image", image)(documents)
+    [deployment, service] = manifests.with_release(
+        documents, "app", RELEASE, {"service": "app", "digest": RELEASE.digest}
+    )
+    assert manifests.containers_of(deployment)[0]["image"] == str(RELEASE)
+    assert "annotations" not in deployment["spec"]["template"]["metadata"]
+    assert manifests.is_ours(service)
+    assert manifests.released(deployment, "app") == RELEASE.digest
+    assert manifests.released(deployment, "other") == ""
+
+
+def test_a_live_deployment_whose_image_was_changed_by_hand_runs_no_release():
+    [deployment, _] = manifests.with_release(good(), "app", RELEASE, {"service": "app", "digest": RELEASE.digest})
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "ghcr.io/org/app:hotfix"
+    assert manifests.released(deployment, "app") == ""
+
+
+def test_a_job_runs_the_release_as_the_deployment_would_but_gets_no_requests():
+    [deployment, _] = manifests.with_release(good(), "app", RELEASE, {})
+    work = manifests.job(deployment, "app", RELEASE, role="migrate", run="r" * 32, command=["x"], seconds=60)
+    pod = work["spec"]["template"]
+    [container] = pod["spec"]["containers"]
+    assert (container["image"], container["command"]) == (str(RELEASE), ["x"])
+    assert container["env"] == CONTAINER["env"]
+    assert container["securityContext"] == CONTAINER["securityContext"]
+    assert not {"livenessProbe", "readinessProbe", "ports"} & set(container)
+    assert not LABELS.items() <= pod["metadata"]["labels"].items()
+    assert work["spec"]["backoffLimit"] == 0
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "kind: Service", "{apiVersion: v1, kind: Service, metadata: {}}"])
+def test_what_is_no_manifest_is_refused(text: str):
+    with pytest.raises(InvalidInputError, match="manifests:"):
+        manifests.parse(text)
+
+
+def test_a_list_is_its_items():
+    listed = yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": good()})
+    assert manifests.parse(listed) == good()
+
+
+def test_a_difference_tells_of_what_changed_and_of_nothing_else():
+    [before, _] = good()
+    after = copy.deepcopy(before)
+    after["spec"]["replicas"] = 3
+    after["metadata"] |= {"resourceVersion": "7", "managedFields": [{}], "annotations": {"slipway/run": "r"}}
+    before["metadata"]["annotations"] = {}
+    name = manifests.identity(after)
+    told = manifests.difference({name: before}, {name: after})
+    changed = [line for line in told.splitlines() if line[0] in "+-" and not line.startswith(("---", "+++"))]
+    assert changed == ["+  replicas: 3"]
