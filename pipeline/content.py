@@ -3,11 +3,13 @@
 import functools
 import hashlib
 import json
+from itertools import zip_longest
 from typing import Annotated, Any
 
 import dagger
 from dagger import Doc
 
+from pipeline.errors import GateClosedError
 from pipeline.execution import run, together
 from pipeline.schema import field, object_type
 from pipeline.scripts import script
@@ -40,6 +42,24 @@ def fingerprint(config: dict[str, Any], blobs: list[str]) -> str:
     return hashlib.sha256(json.dumps([lasting, blobs], sort_keys=True).encode()).hexdigest()
 
 
+def check_layers(image: dict[str, Any]) -> None:
+    """Refuse an image whose layers are not those that its config names.
+
+    An engine or scanner that knows a layer by that name would take another one's bytes, or verdict, for it.
+
+    Raises:
+        GateClosedError: with the layers that differ.
+    """
+    named, found = image["config"]["rootfs"]["diff_ids"], image["layers"]
+    if named != found:
+        differing = [f"named {a}, found {b}" for a, b in zip_longest(named, found, fillvalue="none") if a != b]
+        raise GateClosedError(
+            "scan: a layer of the image is not the one that its config names",
+            output="\n".join(differing),
+            hint="a base image lies, or spoilt the engine's cache: prune that, and use another base",
+        )
+
+
 def archive_of(container: dagger.Container) -> dagger.File:
     """Return the image as an archive: the very bytes that are scanned."""
     return container.as_tarball(media_types=MEDIA_TYPES)
@@ -58,6 +78,7 @@ async def content_of(containers: list[dagger.Container], node: dagger.Container)
         mounted = reader.with_mounted_file("/image.tar", archive_of(container))
         argv = ["node", "/slipway/content.mjs", "/image.tar"]
         found: dict[str, Any] = json.loads(await run(mounted, argv, what="scan: reading the image's digests"))
+        check_layers(found)
         return found
 
     return Content.of(await together(*(functools.partial(read, container) for container in containers)))

@@ -1,16 +1,36 @@
 // Reads the identity of the one image in an archive (OCI layout), and prints
-//   {"digest": "sha256:…" of the config, "config": the config, "blobs": ["sha256:…" of each layer as it is pushed]}
+//   {"digest": "sha256:…" of the config, "config": the config, "blobs": ["sha256:…" of each layer as it is pushed],
+//    "layers": ["sha256:…" of each layer's files, computed from its bytes]}
 // Usage: node content.mjs ARCHIVE. Source: OCI image specification 1.1, "image layout".
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { PassThrough } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { createGunzip, createZstdDecompress } from "node:zlib";
 
 const [archive] = process.argv.slice(2);
+const path = (digest) => `blobs/${digest.replace(":", "/")}`;
 const read = (name) => JSON.parse(execFileSync("tar", ["-xOf", archive, name], { maxBuffer: 1 << 26 }));
-const blob = (digest) => read(`blobs/${digest.replace(":", "/")}`);
+
+const opener = (type) => {
+  if (/[.+]gzip$/.test(type)) return createGunzip();
+  return /[.+]zstd$/.test(type) ? createZstdDecompress() : new PassThrough();
+};
+
+async function uncompressed({ digest, mediaType }) {
+  const hash = createHash("sha256");
+  const tar = spawn("tar", ["-xOf", archive, path(digest)], { stdio: ["ignore", "pipe", "inherit"] });
+  await pipeline(tar.stdout, opener(mediaType), hash);
+  return `sha256:${hash.digest("hex")}`;
+}
 
 let document = read("index.json");
 while (document.manifests) {
   if (document.manifests.length !== 1) throw new Error(`an archive of one image holds ${document.manifests.length}`);
-  document = blob(document.manifests[0].digest);
+  document = read(path(document.manifests[0].digest));
 }
 const { digest } = document.config;
-console.log(JSON.stringify({ digest, config: blob(digest), blobs: document.layers.map((layer) => layer.digest) }));
+const layers = [];
+for (const layer of document.layers) layers.push(await uncompressed(layer));
+const blobs = document.layers.map((layer) => layer.digest);
+console.log(JSON.stringify({ digest, config: read(path(digest)), blobs, layers }));

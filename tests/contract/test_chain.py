@@ -1,6 +1,9 @@
 """The chain, stage by stage, on every engine that can be had. Each gate has a test in which it stays closed."""
 
+import hashlib
+import io
 import json
+import tarfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +24,7 @@ from pipeline.errors import (
     SlipwayError,
     SmokeFailedError,
     StageFailedError,
+    causes,
 )
 from pipeline.slipway import Slipway
 from pipeline.verdict import Status
@@ -386,6 +390,38 @@ async def test_what_is_no_release_cannot_be_taken_up(
     digest = (await pushed.stdout()).strip()
     with pytest.raises(SlipwayError, match=words):
         await make().release(f"localhost:5000/app@{digest}", registry_service=service)
+
+
+async def test_an_image_with_other_layers_than_its_config_names_never_passes_the_gate(
+    dag: dagger.Client, registry: dagger.Container
+):
+    def layer_of(text: str) -> bytes:
+        with io.BytesIO() as written, tarfile.open(fileobj=written, mode="w") as archive:
+            member = tarfile.TarInfo("told")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+            archive.close()
+            return written.getvalue()
+
+    fresh = uuid.uuid4().hex
+    honest, other = layer_of(f"honest {fresh}"), layer_of(f"other {fresh}")
+    named = f"sha256:{hashlib.sha256(honest).hexdigest()}"
+    config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [named]}}
+    service = await registry.as_service(use_entrypoint=True).start()
+    client = (
+        dag.container()
+        .from_("python:3.13-slim")
+        .with_file("/push", dag.host().file(str(PUSH)))
+        .with_service_binding("registry", service)
+    )
+    await client.with_exec(["python3", "/push", "registry:5000", "lying", json.dumps(config), other.hex()]).sync()
+    image = dag.container().from_("localhost:5000/app:lying", registry_service=service)
+    with pytest.raises(Exception, match=r"layer|unhandled errors") as caught:
+        await content_of([image], dag.container().from_(images.NODE))
+    [cause] = causes(caught.value)
+    # The embedded engine does not even take it.
+    assert isinstance(cause, GateClosedError | dagger.QueryError)
+    assert "layer" in str(cause)
 
 
 async def test_a_published_release_can_be_taken_up_by_digest(make: Make, scanner: Scanner, registry: dagger.Container):
