@@ -37,28 +37,23 @@ class HostService:
     """The value of the API's Service for ports of the host, or of what the host can reach."""
 
     host: str
-    forwards: tuple[Forward, ...]
+    ports: tuple[Forward, ...]
     name: str = ""
-
-    @property
-    def ports(self) -> tuple[Forward, ...]:
-        """What it exposes within the session."""
-        return self.forwards
 
     async def key(self) -> str:
         """Return the key of the definition."""
-        ports = [(forward.port, forward.backend) for forward in self.forwards]
+        ports = [(forward.port, forward.backend) for forward in self.ports]
         return key_of("host-service", self.host, ports, self.name)
 
     @property
     def hostname(self) -> str:
         """The name it goes by in the session."""
-        ports = [(forward.port, forward.backend) for forward in self.forwards]
+        ports = [(forward.port, forward.backend) for forward in self.ports]
         return self.name or f"{key_of('host-service', self.host, ports)[:13]}.drydock.local"
 
     def describe(self) -> str:
         """Return what a person recognises it by."""
-        return f"{self.host}:{','.join(str(forward.backend) for forward in self.forwards)}"
+        return f"{self.host}:{','.join(str(forward.backend) for forward in self.ports)}"
 
     def with_hostname(self, name: str) -> HostService:
         """Return the service under another name."""
@@ -78,10 +73,10 @@ class Relay:
 
     async def start(self, network: Network, namespace: Namespace) -> None:
         """Check that the host's ports answer, then listen."""
-        for forward in self._service.forwards:
+        for forward in self._service.ports:
             _, writer = await self._connect(forward.backend)
             writer.close()
-            listener = await network.within(namespace, _listener, namespace.address, forward.port)
+            listener = await network.within(namespace, _listener, forward.port)
             self._servers.append(await asyncio.start_server(self._serve(forward.backend), sock=listener))
 
     async def _connect(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -123,10 +118,11 @@ class Relay:
         return 0
 
 
-def _listener(address: str, port: int) -> socket.socket:
+def _listener(port: int) -> socket.socket:
+    """Listen on every address of the namespace: a registry's client is within, and asks localhost."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((address, port))
+    listener.bind(("0.0.0.0", port))  # noqa: S104 - of a namespace, which has nothing else
     listener.listen(BACKLOG)
     listener.setblocking(False)  # noqa: FBT003 - the standard library's form
     return listener

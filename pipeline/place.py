@@ -191,6 +191,7 @@ class Place:
         what = f"deploy to {self.name}"
         objects = await self._prepared(subject, folder, run)
         user = await self.ready(what, objects)
+        manifests.annotate(objects, {"by": user, "approved-by": subject.approved_by})
         async with self._alone(run, what, wait):
             past = await self.remembered()
             await self._tidy(past, what)

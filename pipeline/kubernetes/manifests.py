@@ -33,6 +33,7 @@ KINDS = {
 PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
 PREFIX = "slipway"
 MANAGED_BY = "app.kubernetes.io/managed-by"
+LABEL_LENGTH = 63
 PROBES = ("livenessProbe", "readinessProbe")
 
 
@@ -228,14 +229,20 @@ def with_release(
     Pods get none: the same release is no new rollout.
     """
     prepared = copy.deepcopy(list(manifests))
+    annotate(prepared, annotations)
     for manifest in prepared:
-        known = manifest["metadata"].setdefault("annotations", {})
-        known.update({f"{PREFIX}/{key}": value for key, value in annotations.items() if value})
         manifest["metadata"].setdefault("labels", {})[MANAGED_BY] = PREFIX
         for container in containers_of(manifest):
             if _is_release(container, name):
                 container["image"] = str(reference)
     return prepared
+
+
+def annotate(manifests: Iterable[Manifest], annotations: Mapping[str, str]) -> None:
+    """Put annotations on every object, but those that are empty."""
+    for manifest in manifests:
+        known = manifest["metadata"].setdefault("annotations", {})
+        known.update({f"{PREFIX}/{key}": value for key, value in annotations.items() if value})
 
 
 def released(deployment: Manifest, service: str) -> str:
@@ -273,7 +280,7 @@ def job(
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": f"{name}-{role}-{run[:8]}", "labels": labels},
+        "metadata": {"name": job_name(name, role, run), "labels": labels},
         "spec": {
             "backoffLimit": 0,
             "activeDeadlineSeconds": seconds,
@@ -281,6 +288,12 @@ def job(
             "template": {"metadata": metadata, "spec": pod},
         },
     }
+
+
+def job_name(name: str, role: str, run: str) -> str:
+    """Return the name of a run's Job, which is cut so that it fits into a label."""
+    tail = f"-{role}-{run[:8]}"
+    return f"{name[: LABEL_LENGTH - len(tail)].rstrip('-')}{tail}"
 
 
 def scripts(work: Manifest, files: Mapping[str, str]) -> Manifest:
@@ -302,6 +315,7 @@ def mount(work: Manifest, config_map: Manifest, path: str) -> None:
 
 
 # What the cluster writes by itself, and what says nothing of the object.
+_OF_THE_RUN = {f"{PREFIX}/{key}" for key in ("run", "by", "approved-by")}
 _NOISE = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp")
 
 
@@ -322,7 +336,7 @@ def _plain(manifest: Manifest | None) -> str:
     for key in _NOISE:
         shown["metadata"].pop(key, None)
     annotations = shown["metadata"].get("annotations") or {}
-    for key in [key for key in annotations if key == f"{PREFIX}/run" or key.startswith("deployment.kubernetes.io/")]:
+    for key in [key for key in annotations if key in _OF_THE_RUN or key.startswith("deployment.kubernetes.io/")]:
         annotations.pop(key)
     return str(yaml.safe_dump(shown, sort_keys=True))
 

@@ -87,6 +87,11 @@ class Space:
             },
         )
 
+    @property
+    def deployer(self) -> str:
+        """The account that deploys, as the cluster calls it."""
+        return f"system:serviceaccount:{self.name}-staging:slipway"
+
     def token(self, environment: str = "staging", seconds: int = 3600) -> str:
         """Return a token of the deployer."""
         path = f"/api/v1/namespaces/{self.name}-{environment}/serviceaccounts/slipway/token"

@@ -40,12 +40,14 @@ async def test_a_release_is_deployed_by_digest_and_proven(
     assert space.live() == release.reference
     assert (proof.release, proof.commit, proof.environment) == (release.reference, release.commit, "staging")
     live = space.get("apps/v1/deployments/tiny")
-    assert live["metadata"]["annotations"]["slipway/commit"] == release.commit
+    told = {"commit": release.commit, "digest": release.digest, "by": space.deployer}
+    annotations = live["metadata"]["annotations"]
+    assert {key: annotations[f"slipway/{key}"] for key in told} == told
     assert live["status"]["availableReplicas"] == 2
     assert space.names("batch/v1/jobs") == []
     [entry] = await history()
     assert (entry["result"], entry["action"], entry["reference"]) == ("proven", "deploy", release.reference)
-    assert entry["by"] == f"system:serviceaccount:{space.name}-staging:slipway"
+    assert entry["by"] == space.deployer
 
 
 async def test_deploying_the_same_digest_again_really_deploys(space: Any, ship: Ship):
@@ -296,6 +298,16 @@ async def test_what_was_not_proven_is_not_promoted(
     with pytest.raises(SmokeFailedError):
         await deployment.smoke(stable_seconds=1)
     with pytest.raises(NotPromotableError, match="failed, though an earlier run proved it"):
+        await promote(space, proof)
+    assert space.live("production") == ""
+
+
+async def test_a_stale_proof_is_not_promoted(space: Any, ship: Ship, monkeypatch: pytest.MonkeyPatch):
+    space.add("production")
+    proof = await ship("good")
+    later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=8)
+    monkeypatch.setattr("pipeline.history.now", later.isoformat)
+    with pytest.raises(NotPromotableError, match="was proven in staging 8 days ago, more than 7 days"):
         await promote(space, proof)
     assert space.live("production") == ""
 

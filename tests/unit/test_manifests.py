@@ -158,6 +158,14 @@ def test_a_job_runs_the_release_as_the_deployment_would_but_gets_no_requests():
     assert work["spec"]["backoffLimit"] == 0
 
 
+def test_the_name_of_a_job_fits_into_a_label():
+    name = manifests.job_name(
+        "a-service-with-a-name-as-long-as-a-name-may-be-in-kubernetes-ok", "migrate-dry-run", "r" * 32
+    )
+    assert name == "a-service-with-a-name-as-long-as-a-nam-migrate-dry-run-rrrrrrrr"
+    assert len(name) == 63
+
+
 @pytest.mark.parametrize("text", ["a: [", "- 1", "kind: Service", "{apiVersion: v1, kind: Service, metadata: {}}"])
 def test_what_is_no_manifest_is_refused(text: str):
     with pytest.raises(InvalidInputError, match="manifests:"):

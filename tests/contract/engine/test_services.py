@@ -129,6 +129,15 @@ async def test_a_port_of_the_host_can_be_a_service(
     assert await ctr.with_exec(["python3", "-c", GET, "http://host:8000/"]).stdout() == fresh
 
 
+async def test_a_registry_can_be_a_port_of_the_host(dag: dagger.Client, listening: int, fresh: str):
+    service = dag.host().service([dagger.PortForward(backend=listening, frontend=5000)])
+    image = dag.container().from_(f"localhost:5000/{fresh}:1", registry_service=service)
+    # It was asked: it is no registry.
+    with pytest.raises(dagger.QueryError, match=fresh[:8]) as caught:
+        await image.sync()
+    assert "refused" not in str(caught.value)
+
+
 async def test_a_port_of_the_host_where_nothing_listens_is_named(
     dag: dagger.Client, python: dagger.Container, fresh: str
 ):
