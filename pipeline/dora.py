@@ -224,7 +224,8 @@ def rows(metrics: Metrics) -> list[tuple[str, str, str]]:
         (
             "time to restore",
             readable(metrics.time_to_restore),
-            f"median of {len(metrics.failures) - still_open}" + (f"; {still_open} not restored" if still_open else ""),
+            (f"median of {len(metrics.failures) - still_open}" if metrics.failures else "nothing failed")
+            + (f"; {still_open} not restored" if still_open else ""),
         ),
     ]
 

@@ -333,7 +333,7 @@ class History:
 
 
 def table(entries: Sequence[Entry]) -> str:
-    """Return the runs as a table, newest first."""
+    """Return the runs as a table, newest first. One that never ended, and is not the last, was killed."""
     head = ("began", "action", "digest", "commit", "result", "seconds", "by", "approved by")
     rows = [
         (
@@ -341,9 +341,10 @@ def table(entries: Sequence[Entry]) -> str:
             entry.action,
             entry.digest.removeprefix("sha256:")[:12],
             entry.commit[:12],
-            entry.result + (f", restored {entry.restored.rpartition(':')[2][:12]}" if entry.restored else ""),
+            ("never ended" if entry.result == "running" and entry is not entries[-1] else entry.result)
+            + (f", restored {entry.restored.rpartition(':')[2][:12]}" if entry.restored else ""),
             str(entry.seconds or ""),
-            entry.by,
+            entry.by.removeprefix("system:serviceaccount:").replace(":", "/"),
             entry.approved_by,
         )
         for entry in reversed(entries)
