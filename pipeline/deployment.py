@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import dagger
-from dagger import Doc
+from dagger import Doc, dag
 
 from pipeline import history, smoke
 from pipeline.arguments import (
@@ -25,7 +25,8 @@ from pipeline.execution import check_positive, run_id
 from pipeline.history import Entry
 from pipeline.images import Images
 from pipeline.place import LEASE_SECONDS, ROLLOUT_SECONDS, STABLE_SECONDS, Place, Subject
-from pipeline.schema import field, object_type, uncached
+from pipeline.report import PASSED, Run, Stage, to_json, to_markdown
+from pipeline.schema import field, function, object_type, uncached
 from pipeline.toolchain import PORT
 
 MAX_AGE_HOURS = 168
@@ -151,6 +152,19 @@ class Proof:
             link=entry.link,
             place=place,
         )
+
+    @function
+    def report(self) -> dagger.Directory:
+        """report.md and report.json, of the form that `ship report` has for a whole run."""
+        told = Run(
+            name=self.release.partition("@")[0].rpartition("/")[2],
+            stages=[Stage("smoke", PASSED, detail=f"attempt {self.attempts}, at {self.at}")],
+            commit=self.commit,
+            rehearsal=self.place is None,
+            environment=self.environment if self.place else "",
+            reference=self.release,
+        )
+        return dag.directory().with_new_file("report.md", to_markdown(told)).with_new_file("report.json", to_json(told))
 
     @uncached
     async def promote(

@@ -67,12 +67,13 @@ class Environment:
         self,
         digest: Annotated[str, Doc("sha256:… of the release. Default: what was deployed last.")] = "",
         max_age_hours: MaxAgeHours = MAX_AGE_HOURS,
+        commit: Annotated[str, Doc("Full hash of the commit whose release it is, instead of the digest.")] = "",
     ) -> Proof:
         """The recorded proof of a release, to be promoted.
 
         Errors: the proof is missing, failed, superseded by a failure, or too old.
         """
-        return Proof.of(self.place, await self.place.proven(digest, max_age_hours))
+        return Proof.of(self.place, await self.place.proven(digest, max_age_hours, commit))
 
     @uncached
     async def rollback(

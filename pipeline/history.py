@@ -158,6 +158,20 @@ def last_proven(entries: Sequence[Entry], *, before: str = "") -> Entry | None:
     return next((entry for entry in reversed(entries) if entry.result == "proven" and entry.run != before), None)
 
 
+def digest_of(entries: Sequence[Entry], environment: str, commit: str) -> str:
+    """Return the digest that a commit was deployed with the last time.
+
+    Raises:
+        NotPromotableError: if it never was.
+    """
+    digest = next((entry.digest for entry in reversed(entries) if entry.commit == commit), "")
+    if not digest:
+        raise NotPromotableError(
+            f"promote: commit {commit} was never deployed to {environment}", hint=f"deploy it to {environment} first"
+        )
+    return digest
+
+
 def proof_of(entries: Sequence[Entry], environment: str, digest: str, *, max_age: datetime.timedelta, at: str) -> Entry:
     """Return the run that proves a digest fit to be promoted.
 

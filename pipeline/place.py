@@ -340,10 +340,13 @@ class Place:
             "known": bool(of_it),
         }
 
-    async def proven(self, digest: str, max_age_hours: int) -> Entry:
-        """Return the run that proves a digest fit to be promoted, or the last one deployed."""
+    async def proven(self, digest: str, max_age_hours: int, commit: str = "") -> Entry:
+        """Return the run that proves a digest or commit fit to be promoted, or what was deployed last."""
         check_positive("max-age-hours", max_age_hours)
+        if digest and commit:
+            raise InvalidInputError("promote: both a digest and a commit are given", hint="name one of them")
         entries = (await self.remembered()).entries
+        digest = history.digest_of(entries, self.name, commit) if commit else digest
         age = datetime.timedelta(hours=max_age_hours)
         return history.proof_of(entries, self.name, digest, max_age=age, at=history.now())
 

@@ -1,0 +1,351 @@
+"""The workflows: what each event calls with which rights and secrets, and that no event's text reaches a shell."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+GITHUB = ROOT / ".github"
+ACTION = GITHUB / "actions" / "slipway"
+ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.12"
+SHA = "0123456789abcdef0123456789abcdef01234567"
+# What a branch, tag, title or input may be called by somebody who means harm.
+HOSTILE = (
+    "$(touch OWNED)",
+    "`touch OWNED`",
+    "; touch OWNED #",
+    "' && touch OWNED && '",
+    '" && touch OWNED && "',
+    "--progress=plain",
+    "a b\tc\nd",
+    "${{ github.token }}",
+    "*",
+)
+
+
+def load(path: Path) -> dict[str, Any]:
+    # YAML 1.1 reads the key `on` as true.
+    document = {("on" if key is True else key): value for key, value in yaml.safe_load(path.read_text()).items()}
+    return dict(document)
+
+
+def workflows() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in sorted((GITHUB / "workflows").glob("*.yml")):
+        yield path.name, load(path)
+
+
+def jobs() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for name, workflow in workflows():
+        for job_name, job in workflow["jobs"].items():
+            yield name, job_name, job
+
+
+# What is called when
+
+
+def events_of(workflow: dict[str, Any], job: dict[str, Any]) -> list[str]:
+    """Return the events on which a job runs. Its condition may name one event, and nothing else."""
+    triggers = [event for event in workflow["on"] if event != "workflow_call"]
+    if "if" not in job:
+        return triggers
+    condition = re.fullmatch(r"github\.event_name == '(\w+)'", job["if"])
+    assert condition, f"a condition that this table cannot read: {job['if']}"
+    return [event for event in triggers if event == condition[1]]
+
+
+def test_each_event_calls_its_task_with_its_rights_and_secrets_and_no_others():
+    table = {}
+    for name, workflow in workflows():
+        for job in workflow["jobs"].values():
+            call = next(step["with"] for step in job["steps"] if step.get("uses") == "$/.github/actions/slipway")
+            secrets = sorted(set(re.findall(r"secrets\.(\w+)", json.dumps(job))))
+            rights = sorted(f"{right}: {level}" for right, level in job["permissions"].items())
+            for event in events_of(workflow, job):
+                table[name, event] = (call["task"], rights, secrets, str(job.get("environment", "")))
+    assert table == {
+        ("ship.yml", "pull_request"): (
+            "rehearse",
+            ["contents: read", "pull-requests: write", "security-events: write"],
+            [],
+            "",
+        ),
+        ("ship.yml", "push"): (
+            "stage",
+            ["contents: read", "packages: write", "security-events: write"],
+            ["REGISTRY_PASSWORD", "STAGING_KUBECONFIG"],
+            "staging",
+        ),
+        ("ship.yml", "release"): (
+            "promote",
+            ["actions: read", "contents: read"],
+            ["PRODUCTION_KUBECONFIG"],
+            "production",
+        ),
+        ("rollback.yml", "workflow_dispatch"): (
+            "rollback",
+            ["contents: read"],
+            ["PRODUCTION_KUBECONFIG", "STAGING_KUBECONFIG"],
+            "${{ inputs.environment }}",
+        ),
+    }
+
+
+def test_only_main_is_staged_and_only_a_published_release_is_promoted():
+    triggers = load(GITHUB / "workflows" / "ship.yml")["on"]
+    assert triggers["push"] == {"branches": ["main"]}
+    assert triggers["release"] == {"types": ["published"]}
+    assert "pull_request_target" not in triggers
+
+
+def test_nothing_is_allowed_that_no_job_asks_for():
+    assert [name for name, workflow in workflows() if workflow["permissions"] != {}] == []
+    assert [(name, job) for name, job, found in jobs() if "permissions" not in found] == []
+
+
+def test_every_job_has_a_timeout_and_begins_by_watching_its_traffic():
+    for name, job_name, job in jobs():
+        assert job["timeout-minutes"] <= 60, (name, job_name)
+        assert job["steps"][0]["uses"].startswith("step-security/harden-runner@"), (name, job_name)
+        checkout = next(step for step in job["steps"] if step["uses"].startswith("actions/checkout@"))
+        assert checkout["with"]["persist-credentials"] is False, (name, job_name)
+
+
+def test_deployments_queue_and_are_never_cancelled():
+    for name, job_name, job in jobs():
+        limits = job["concurrency"]
+        assert limits.get("cancel-in-progress", False) is (job_name == "rehearse"), (name, job_name)
+        assert limits.get("queue") == (None if job_name == "rehearse" else "max"), (name, job_name)
+
+
+@pytest.mark.parametrize("path", sorted(GITHUB.rglob("*.yml")), ids=lambda path: str(path.relative_to(GITHUB)))
+def test_every_action_is_pinned_by_commit_with_its_tag_beside_it(path: Path):
+    for line in path.read_text().splitlines():
+        if found := re.match(r"\s*-?\s*uses: (.*)", line):
+            assert re.fullmatch(r"\$/\.github/actions/slipway|[\w/.-]+@[0-9a-f]{40} # v[\d.]+", found[1]), line
+
+
+# Linters
+
+
+def test_zizmor_has_nothing_to_say():
+    zizmor = Path(sys.executable).with_name("zizmor")
+    command = [zizmor, "--offline", "--persona", "pedantic", GITHUB]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_actionlint_has_nothing_to_say():
+    if not shutil.which("go"):
+        pytest.skip("there is no go on PATH, by which actionlint is built")
+    run = subprocess.run(["go", "run", ACTIONLINT], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+# The shell
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> "Runner":
+    return Runner(tmp_path)
+
+
+class Runner:
+    """A stand-in for GitHub's runner: its variables, and tools that write down how they were called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls = folder / "calls"
+        self.bin = folder / "bin"
+        self.work = folder / "work"
+        self.temp = folder / "temp"
+        for made in (self.bin, self.work, self.temp, self.temp / "slipway"):
+            made.mkdir()
+        self.env = {
+            "PATH": f"{self.bin}:{os.environ['PATH']}",
+            "GITHUB_ACTION_PATH": str(ACTION),
+            "GITHUB_ACTOR": "ada",
+            "GITHUB_PATH": str(folder / "path"),
+            "GITHUB_REPOSITORY": "Org/App",
+            "GITHUB_RUN_ID": "7",
+            "GITHUB_SERVER_URL": "https://github.example.com",
+            "GITHUB_SHA": SHA,
+            "RUNNER_TEMP": str(self.temp),
+            "APPROVED_BY": "",
+            "DIGEST": "",
+            "ENVIRONMENT": "",
+            "MODULE": ".",
+            "REGISTRY": "",
+            "SERVICE": "app",
+        }
+        self.tool("dagger", 'mkdir -p report; echo "{\\"result\\": \\"${RESULT:-passed}\\"}" > report/report.json')
+
+    def tool(self, name: str, does: str) -> None:
+        script = self.bin / name
+        script.write_text(f'#!/usr/bin/env bash\nprintf "%s\\0" {name} "$@" END >> {self.calls}\n{does}\n')
+        script.chmod(0o755)
+
+    def run(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+        path = str(ACTION / script)
+        return subprocess.run([path], cwd=self.work, env=self.env | env, capture_output=True, text=True, check=False)
+
+    def called(self, name: str) -> list[list[str]]:
+        told = self.calls.read_text().split("\0END\0")[:-1] if self.calls.exists() else []
+        return [call.split("\0")[1:] for call in told if call.split("\0")[0] == name]
+
+
+REPORT = ["report", "export", "--path", "report"]
+BEFORE = ["--progress", "plain", "call", "--mod", ".", "--source", ".", "--path", "app"]
+LINK = ["--link", "https://github.example.com/Org/App/actions/runs/7"]
+
+
+def test_rehearse_publishes_nothing(runner: Runner):
+    assert runner.run("run.sh", TASK="rehearse").returncode == 0
+    assert runner.called("dagger") == [[*BEFORE, "ship", *REPORT]]
+
+
+def test_stage_publishes_to_the_repositorys_own_registry_and_deploys(runner: Runner):
+    assert runner.run("run.sh", TASK="stage").returncode == 0
+    folder = f"file:{runner.temp}/slipway"
+    credentials = ["--username", "ada", "--password", f"{folder}/registry-password"]
+    ship = ["ship", "--registry", "ghcr.io/org/app", *credentials, "--kubeconfig", f"{folder}/kubeconfig", *LINK]
+    assert runner.called("dagger") == [[*BEFORE, *ship, *REPORT]]
+
+
+def test_promote_takes_the_released_commit_and_who_approved_it(runner: Runner):
+    runner.tool("gh", "echo Grace, Ada")
+    assert runner.run("run.sh", TASK="promote").returncode == 0
+    place = ["environment", "--name", "staging", "--kubeconfig", f"file:{runner.temp}/slipway/kubeconfig"]
+    promote = ["promote", "--to", "production", "--approved-by", "Grace, Ada", *LINK, "smoke"]
+    assert runner.called("dagger") == [[*BEFORE, *place, "proof", "--commit", SHA, *promote, *REPORT]]
+    assert runner.called("gh")[0][:2] == ["api", "repos/Org/App/actions/runs/7/approvals"]
+
+
+def test_where_github_cannot_be_asked_who_approved_nothing_is_promoted(runner: Runner):
+    runner.tool("gh", "exit 1")
+    assert runner.run("run.sh", TASK="promote").returncode != 0
+    assert runner.called("dagger") == []
+
+
+def test_a_task_that_is_none_is_refused(runner: Runner):
+    run = runner.run("run.sh", TASK="destroy")
+    assert run.returncode == 2
+    assert "task 'destroy' is unknown" in run.stderr
+    assert runner.called("dagger") == []
+
+
+def test_a_shipment_that_failed_fails_the_job(runner: Runner):
+    assert runner.run("run.sh", TASK="rehearse", RESULT="failed").returncode != 0
+
+
+def test_a_module_that_could_not_be_called_fails_the_job(runner: Runner):
+    runner.tool("dagger", "exit 1")
+    assert runner.run("run.sh", TASK="rehearse").returncode == 1
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_an_event_says_reaches_the_module_as_one_argument(runner: Runner, text: str):
+    given = dict.fromkeys(("DIGEST", "ENVIRONMENT", "MODULE", "SERVICE", "GITHUB_ACTOR"), text)
+    for task in ("rollback", "stage"):
+        assert runner.run("run.sh", TASK=task, REGISTRY=text, **given).returncode == 0
+    rollback, stage = runner.called("dagger")
+    assert rollback[rollback.index("--digest") + 1] == text
+    assert rollback[rollback.index("--name") + 1] == text
+    assert stage[stage.index("--registry") + 1] == text
+    assert stage[stage.index("--username") + 1] == text
+    assert stage[stage.index("--mod") + 1] == text
+    assert not list(runner.folder.rglob("OWNED"))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_task_or_an_approver_of_any_name_runs_nothing(runner: Runner, text: str):
+    runner.tool("gh", "cat <<'EOF'\n" + text + "\nEOF")
+    assert runner.run("run.sh", TASK=text).returncode == 2
+    assert runner.run("run.sh", TASK="promote").returncode == 0
+    [call] = runner.called("dagger")
+    assert call[call.index("--approved-by") + 1] == text.rstrip("\n")
+    assert not list(runner.folder.rglob("OWNED"))
+
+
+def test_no_expression_stands_in_a_shell_script():
+    for path in (ACTION / "action.yml", *(GITHUB / "workflows").glob("*.yml")):
+        document = load(path)
+        steps = document["runs"]["steps"] if "runs" in document else [s for _, _, job in jobs() for s in job["steps"]]
+        assert [step["run"] for step in steps if "${{" in step.get("run", "")] == []
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_secrets_are_written_as_they_are_and_only_this_job_reads_them(runner: Runner, text: str):
+    (runner.temp / "slipway").rmdir()
+    [step] = [s for s in load(ACTION / "action.yml")["runs"]["steps"] if "secrets where" in s.get("name", "")]
+    given = {"KUBECONFIG_TEXT": text, "REGISTRY_PASSWORD": text}
+    assert set(step["env"]) == set(given)
+    run = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", step["run"]],
+        cwd=runner.work,
+        env=runner.env | given,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout + run.stderr == ""
+    for name in ("kubeconfig", "registry-password"):
+        written = runner.temp / "slipway" / name
+        assert written.read_text() == text
+        assert stat.S_IMODE(written.stat().st_mode) == 0o600
+    assert not list(runner.folder.rglob("OWNED"))
+
+
+def test_a_cli_with_another_checksum_is_not_installed(runner: Runner):
+    runner.tool("curl", f"echo malware > {runner.temp}/dagger.tar.gz")
+    runner.tool("uname", "echo x86_64")
+    run = runner.run("install.sh")
+    assert run.returncode != 0
+    assert "FAILED" in run.stdout + run.stderr
+    assert not (runner.folder / "path").exists()
+    assert not (runner.temp / "dagger").exists()
+
+
+def test_a_machine_without_a_pinned_cli_is_told_so(runner: Runner):
+    runner.tool("uname", "echo riscv64")
+    run = runner.run("install.sh")
+    assert run.returncode == 1
+    assert "no Dagger CLI is pinned for riscv64" in run.stderr
+
+
+def test_the_cli_is_of_the_modules_own_version():
+    version = re.search(r"(?m)^version=(.+)$", (ACTION / "install.sh").read_text())
+    assert version
+    assert f"v{version[1]}" == json.loads((ROOT / "dagger.json").read_text())["engineVersion"]
+
+
+def test_one_comment_is_kept_up_to_date(runner: Runner):
+    runner.tool("gh", "true")
+    assert runner.run("comment.sh", NUMBER="3").returncode == 0
+    assert runner.called("gh") == []
+    (runner.work / "report").mkdir()
+    (runner.work / "report" / "report.md").write_text("# told")
+    assert runner.run("comment.sh", NUMBER="3").returncode == 0
+    [call] = runner.called("gh")
+    assert call == [
+        *(
+            "pr",
+            "comment",
+            "3",
+            "--repo",
+            "Org/App",
+            "--edit-last",
+            "--create-if-none",
+            "--body-file",
+            "report/report.md",
+        )
+    ]
