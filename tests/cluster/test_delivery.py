@@ -265,9 +265,15 @@ async def test_the_proven_digest_is_promoted_and_who_approved_it_is_remembered(
 ):
     space.add("production")
     await ship("good")
-    proof = await (await environment()).proof()
-    await (await promote(space, proof)).smoke(stable_seconds=2)
+    staging = await environment()
+    with pytest.raises(NotPromotableError, match=f"commit {releases['bad'].commit} was never deployed to staging"):
+        await staging.proof(commit=releases["bad"].commit)
+    proof = await staging.proof(commit=releases["good"].commit)
+    proven = await (await promote(space, proof)).smoke(stable_seconds=2)
     assert space.live("production") == releases["good"].reference
+    report = json.loads(await proven.report().file("report.json").contents())
+    assert (report["result"], report["environment"]) == ("passed", "production")
+    assert report["reference"] == releases["good"].reference
     [entry] = await history("production")
     assert (entry["action"], entry["approved_by"], entry["result"]) == ("promote", "Ada", "proven")
 
