@@ -1,10 +1,11 @@
-"""What a service brings for its delivery: a Kustomize folder, rendered for one environment, and a smoke test."""
+"""What a service brings for its delivery: a Kustomize folder, rendered for one environment, a smoke test, ignores."""
 
 from collections.abc import Sequence
 
 import dagger
 from dagger import dag
 
+from pipeline import ignores
 from pipeline.errors import InvalidInputError, StageFailedError
 from pipeline.execution import run
 from pipeline.toolchain import check_own_file
@@ -48,8 +49,20 @@ async def environments(folder: dagger.Directory) -> list[str]:
 
 
 def delivery_of(service: dagger.Directory) -> dagger.Directory:
-    """Return what of a service's folder is for delivering it: manifests and smoke test."""
-    return service.filter(include=[f"{FOLDER}/**", SMOKE_TEST])
+    """Return what of a service's folder is for delivering it: manifests, smoke test and ignores."""
+    return service.filter(include=[f"{FOLDER}/**", SMOKE_TEST, ignores.FILE])
+
+
+async def ignores_in(delivery: dagger.Directory, given: dagger.File | None) -> dagger.File | None:
+    """Return the file of ignores: the given one, else the service's own, if it has one.
+
+    Raises:
+        InvalidInputError: if its own is no regular file.
+    """
+    if given or not await delivery.exists(ignores.FILE, do_not_follow_symlinks=True):
+        return given
+    await check_own_file(delivery, ignores.FILE)
+    return delivery.file(ignores.FILE)
 
 
 async def manifests_in(delivery: dagger.Directory, given: dagger.Directory | None) -> dagger.Directory:

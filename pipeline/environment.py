@@ -7,11 +7,12 @@ import dagger
 from dagger import Doc, dag
 
 from pipeline import dora, history
-from pipeline.arguments import Link, MaxAgeHours, RolloutSeconds, Wait
+from pipeline.arguments import Link, MaxAgeHours, Password, RegistryService, RolloutSeconds, Username, Wait
 from pipeline.deployment import MAX_AGE_HOURS, Proof
 from pipeline.execution import check_positive, run_id
 from pipeline.history import Entry
 from pipeline.place import LEASE_SECONDS, ROLLOUT_SECONDS, Place
+from pipeline.release import Release
 from pipeline.schema import field, function, object_type, uncached
 
 HISTORY_LIMIT = 50
@@ -74,6 +75,24 @@ class Environment:
         Errors: the proof is missing, failed, superseded by a failure, or too old.
         """
         return Proof.of(self.place, await self.place.proven(digest, max_age_hours, commit))
+
+    @uncached
+    async def live(
+        self, username: Username = "", password: Password = None, registry_service: RegistryService = None
+    ) -> Release:
+        """The release that runs here now, taken up from its registry: to be scanned again, or deployed elsewhere.
+
+        Errors: nothing runs here that Slipway deployed; the registry does not have it.
+        """
+        return await Release.taken_up(
+            await self.place.running(),
+            username=username,
+            password=password,
+            registry_service=registry_service,
+            images=self.place.images,
+            name=self.place.service,
+            delivery=self.place.delivery,
+        )
 
     @uncached
     async def rollback(

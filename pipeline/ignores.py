@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.errors import InvalidInputError
 
 FILE = ".trivyignore.yaml"
+SOON = datetime.timedelta(days=14)
 SECTIONS = ("vulnerabilities", "misconfigurations", "secrets", "licenses")
 FORM = "each entry needs `id`, `statement` (why) and `expired_at` (YYYY-MM-DD, when to look again)"
 
@@ -71,6 +72,15 @@ def _entry(entry: object, today: datetime.date) -> Ignore:
             hint="look at the finding again: upgrade, or renew the date with a reason that still holds",
         )
     return Ignore(name, statement, expires)
+
+
+def expiring(ignores: list[Ignore], today: datetime.date) -> list[str]:
+    """Return a warning for every ignore that expires within two weeks."""
+    return [
+        f"the ignore of {ignore.id} expires on {ignore.expires}: look at it before it closes the gate"
+        for ignore in ignores
+        if ignore.expires - today <= SOON
+    ]
 
 
 def unused(ignores: list[Ignore], matched: set[str]) -> list[str]:

@@ -340,6 +340,19 @@ class Place:
             "known": bool(of_it),
         }
 
+    async def running(self) -> str:
+        """Return the reference of the release that runs here.
+
+        Raises:
+            InvalidInputError: if Slipway deployed none that still runs.
+        """
+        live = await self._live(f"what runs in {self.name}")
+        entries = (await self.remembered()).entries
+        reference = next((entry.reference for entry in reversed(entries) if live and entry.digest == live), "")
+        if not reference:
+            raise InvalidInputError(f"{self.name}: no release of Slipway runs there", hint="look at `status`")
+        return reference
+
     async def proven(self, digest: str, max_age_hours: int, commit: str = "") -> Entry:
         """Return the run that proves a digest or commit fit to be promoted, or what was deployed last."""
         check_positive("max-age-hours", max_age_hours)

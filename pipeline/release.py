@@ -1,25 +1,30 @@
 """A published image, by digest."""
 
+import time
 from typing import Annotated
 
 import dagger
-from dagger import Doc
+from dagger import Doc, dag
 
 from pipeline.arguments import (
     ApiServer,
     Context,
     ForceConflicts,
+    IgnoreFile,
     KubeconfigSecret,
     Link,
     Manifests,
     Namespace,
     OptionalKubeconfig,
     RolloutSeconds,
+    Scanner,
+    Severity,
     Wait,
 )
 from pipeline.console import say
+from pipeline.content import content_of
 from pipeline.database import database, database_url
-from pipeline.delivery import manifests_in
+from pipeline.delivery import ignores_in, manifests_in
 from pipeline.deployment import Deployment
 from pipeline.errors import InvalidInputError, RegistryError
 from pipeline.execution import check_positive, run, run_id, start
@@ -27,9 +32,14 @@ from pipeline.images import Images
 from pipeline.kubernetes.cluster import REHEARSAL, check_deployable
 from pipeline.kubernetes.jobs import MIGRATION, MIGRATION_SECONDS
 from pipeline.place import LEASE_SECONDS, ROLLOUT_SECONDS, Place, Subject
-from pipeline.registry import Registry
+from pipeline.references import Pinned
+from pipeline.registry import Registry, check_credentials
+from pipeline.report import FAILED, PASSED, Run, Stage
+from pipeline.scanning import check_scanned, examine
 from pipeline.schema import field, object_type, uncached
+from pipeline.shipment import Shipment
 from pipeline.toolchain import PORT
+from pipeline.verdict import Status
 
 
 @object_type
@@ -46,6 +56,63 @@ class Release:
     committed: Annotated[str, Doc("When that commit was made, RFC 3339, or empty.")] = field(default="")
     rehearsal: Annotated[bool, Doc("Whether the registry is a throwaway one.")] = field(default=False)
     delivery: Annotated[dagger.Directory, Doc("The service's own manifests (deploy/) and smoke test.")] = field()
+
+    @classmethod
+    async def taken_up(
+        cls,
+        ref: str,
+        *,
+        username: str,
+        password: dagger.Secret | None,
+        registry_service: dagger.Service | None,
+        images: Images,
+        name: str,
+        delivery: dagger.Directory,
+    ) -> "Release":
+        """Take up a release that was published before.
+
+        Args:
+            ref: host/path@sha256:…
+            username: of the registry, or empty.
+            password: of the registry, or None.
+            registry_service: the registry as a service, for localhost addresses.
+            images: that the stages run in.
+            name: of the service; the last part of the repository's path if empty.
+            delivery: what the service brings for its delivery.
+
+        Raises:
+            InvalidInputError: if it is no digest, is not there, or does not say of which commit it is.
+        """
+        pinned = Pinned.parse(ref)
+        check_credentials(username, password)
+        registry = Registry(
+            address=str(pinned.repository),
+            username=username,
+            password=password,
+            service=registry_service,
+            client_image=images.node,
+        )
+        stored = await registry.stored(pinned.digest)
+        if stored is None:
+            raise InvalidInputError(
+                f"release: {pinned} does not exist", hint="`ship` prints the reference of each release"
+            )
+        if not stored.revision:
+            raise InvalidInputError(
+                f"release: {pinned} does not say which commit it is of",
+                hint="it needs the label org.opencontainers.image.revision, as `build` gives it",
+            )
+        return cls(
+            reference=str(pinned),
+            digest=pinned.digest,
+            config_digests=stored.content.configs,
+            commit=stored.revision,
+            committed=stored.created,
+            registry=registry,
+            images=images,
+            name=name or pinned.repository.path.rpartition("/")[2],
+            delivery=delivery,
+        )
 
     @uncached
     async def deploy(
@@ -97,6 +164,36 @@ class Release:
         place = await self._place(environment, kubeconfig, context, namespace, api_server)
         folder = await manifests_in(self.delivery, manifests)
         return await place.foresee(await self._subject(""), folder, run_id())
+
+    @uncached
+    async def rescan(self, ignore: IgnoreFile = None, scanner: Scanner = None, severity: Severity = None) -> Shipment:
+        """Scan a release again, with today's database: what was clean when it was published may not be any more.
+
+        Of an image for several platforms, that of the engine is scanned. `rescan report export --path report` gives
+        what was found; `rescan` alone fails if something closes the gate, or nothing could be scanned.
+
+        Errors: an ignore without reason, without date or past its date; a scanner that fails.
+        """
+        began = time.monotonic()
+        image = await self._pulled()
+        content = await content_of([image], dag.container().from_(self.images.node))
+        own = await ignores_in(self.delivery, ignore)
+        verdict, evidence = await examine([image], self.images.trivy, ignore=own, scanner=scanner, severity=severity)
+        check_scanned(verdict, content)
+        for warning in verdict.warnings:
+            say("rescan", f"warning: {warning}")
+        clean = verdict.status == Status.PASSED
+        stage = Stage("rescan", PASSED if clean else FAILED, time.monotonic() - began, verdict.reason)
+        told = Run(
+            name=self.name,
+            stages=[stage],
+            commit=self.commit,
+            rehearsal=self.rehearsal,
+            reference=self.reference,
+            verdict=verdict,
+            error="" if clean else "\n".join([f"rescan: {verdict.reason}", *verdict.blocking]),
+        )
+        return Shipment.of(told, evidence)
 
     async def _place(
         self,

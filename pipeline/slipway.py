@@ -6,10 +6,11 @@ from typing import Annotated
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
-from pipeline import ignores, images
+from pipeline import images
 from pipeline.arguments import (
     ApiServer,
     Context,
+    IgnoreFile,
     KubeconfigSecret,
     Link,
     Manifests,
@@ -17,16 +18,17 @@ from pipeline.arguments import (
     OptionalKubeconfig,
     Password,
     RegistryService,
+    Scanner,
+    Severity,
     SmokeUrl,
     UrlService,
     Username,
 )
-from pipeline.candidate import check_severities
 from pipeline.cleared import Cleared
 from pipeline.commit import Commit, check_releasable, read_commit
 from pipeline.console import say
 from pipeline.database import database, database_url
-from pipeline.delivery import FOLDER, delivery_of, environments, manifests_in, render, test_in
+from pipeline.delivery import FOLDER, delivery_of, environments, ignores_in, manifests_in, render, test_in
 from pipeline.environment import Environment
 from pipeline.errors import InvalidInputError
 from pipeline.execution import check_positive, run, together
@@ -34,13 +36,14 @@ from pipeline.images import Images
 from pipeline.kubernetes import manifests
 from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable
 from pipeline.place import Place
-from pipeline.references import Pinned, check_tag
-from pipeline.registry import Registry, check_credentials, check_target
+from pipeline.references import check_tag
+from pipeline.registry import check_target
 from pipeline.release import Release
 from pipeline.report import UNAVAILABLE, Run
+from pipeline.scanning import check_severities
 from pipeline.schema import check, field, function, object_type, uncached
 from pipeline.shipment import Logbook, Shipment, StageStoppedError
-from pipeline.toolchain import Toolchain, check_manifest, check_own_file
+from pipeline.toolchain import Toolchain, check_manifest
 from pipeline.verdict import Status
 from pipeline.verified import Verified, check_platforms
 
@@ -183,34 +186,13 @@ class Slipway:
         Errors: a tag instead of a digest; a reference that the registry does not have; no image, or one that does not
         say of which commit it is.
         """
-        pinned = Pinned.parse(ref)
-        check_credentials(username, password)
-        registry = Registry(
-            address=str(pinned.repository),
+        return await Release.taken_up(
+            ref,
             username=username,
             password=password,
-            service=registry_service,
-            client_image=self.node_image,
-        )
-        stored = await registry.stored(pinned.digest)
-        if stored is None:
-            raise InvalidInputError(
-                f"release: {pinned} does not exist", hint="`ship` prints the reference of each release"
-            )
-        if not stored.revision:
-            raise InvalidInputError(
-                f"release: {pinned} does not say which commit it is of",
-                hint="it needs the label org.opencontainers.image.revision, as `build` gives it",
-            )
-        return Release(
-            reference=str(pinned),
-            digest=pinned.digest,
-            config_digests=stored.content.configs,
-            commit=stored.revision,
-            committed=stored.created,
-            registry=registry,
+            registry_service=registry_service,
             images=self.images,
-            name=await self._name() or pinned.repository.path.rpartition("/")[2],
+            name=await self._name(),
             delivery=delivery_of(self.service),
         )
 
@@ -252,13 +234,9 @@ class Slipway:
         tag: Annotated[str, Doc("Tag for people. Default: twelve digits of the commit.")] = "",
         registry_service: RegistryService = None,
         platforms: Annotated[list[str] | None, Doc("Platforms to build, such as linux/amd64,linux/arm64.")] = None,
-        ignore: Annotated[
-            dagger.File | None, Doc("Ignores. Default: .trivyignore.yaml in the service's folder.")
-        ] = None,
-        scanner: Annotated[
-            dagger.Container | None, Doc("Your own scanner: a container with trivy on its PATH.")
-        ] = None,
-        severity: Annotated[list[str] | None, Doc("What closes the gate. Default: CRITICAL,HIGH.")] = None,
+        ignore: IgnoreFile = None,
+        scanner: Scanner = None,
+        severity: Severity = None,
         kubeconfig: OptionalKubeconfig = None,
         environment: Annotated[str, Doc("Where to deploy, with --kubeconfig. Default: staging.")] = "",
         context: Context = "",
@@ -308,7 +286,9 @@ class Slipway:
 
             async def scan() -> Cleared:
                 nonlocal evidence
-                told.verdict, evidence = await candidate.examine(ignore or await self._ignores(), scanner, severity)
+                told.verdict, evidence = await candidate.examine(
+                    await ignores_in(delivery_of(self.service), ignore), scanner, severity
+                )
                 if told.verdict.status == Status.UNAVAILABLE and rehearsal:
                     log.stages["scan"].result, log.stages["scan"].detail = UNAVAILABLE, told.verdict.reason
                 return await candidate.clear(told.verdict, evidence, rehearsal=rehearsal)
@@ -381,10 +361,3 @@ class Slipway:
                     f"the source has no folder {str(folder)!r}, or it is a symbolic link",
                     hint="give the folder with package.json as --path",
                 )
-
-    async def _ignores(self) -> dagger.File | None:
-        """Return the service's own ignore file, if it has one."""
-        if not await self.service.exists(ignores.FILE, do_not_follow_symlinks=True):
-            return None
-        await check_own_file(self.service, ignores.FILE)
-        return self.service.file(ignores.FILE)

@@ -379,9 +379,14 @@ async def test_a_plan_changes_nothing_and_tells_the_difference(space: Any, relea
     assert space.names("batch/v1/jobs") == []
 
 
-async def test_the_status_tells_of_drift(space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp):
-    await ship("good")
+async def test_the_status_tells_of_drift(
+    space: Any, releases: dict[str, Release], ship: Ship, environment: TakeUp, registry: dagger.Service
+):
     staging = await environment()
+    with pytest.raises(InvalidInputError, match="no release of Slipway runs there"):
+        await staging.live(registry_service=registry)
+    await ship("good")
+    assert (await staging.live(registry_service=registry)).reference == releases["good"].reference
     status = json.loads(await staging.status())
     assert (status["digest"], status["drift"]) == (releases["good"].digest, "")
     assert status["proven"]

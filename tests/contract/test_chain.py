@@ -436,6 +436,29 @@ async def test_a_published_release_can_be_taken_up_by_digest(make: Make, scanner
     await service.stop()
 
 
+async def test_a_release_is_scanned_again_with_what_is_known_by_then(
+    make: Make, scanner: Scanner, registry: dagger.Container
+):
+    service = await registry.as_service(use_entrypoint=True).start()
+    slipway = make()
+    cleared = await (await (await slipway.verify()).build()).scan(scanner=scanner("clean"))
+    published = await cleared.publish(registry="localhost:5000/app", registry_service=service)
+    release = await slipway.release(published.reference, registry_service=service)
+    clean = await release.rescan(scanner=scanner("clean"))
+    assert clean.passed
+    found = await release.rescan(scanner=scanner("vulnerable"))
+    assert not found.passed
+    assert "CVE-" in found.markdown
+    assert json.loads(found.document)["reference"] == published.reference
+    assert "scan/" in await found.report().entries()
+    with pytest.raises(SlipwayError, match="CVE-"):
+        await found.summary()
+    assert not (await release.rescan(scanner=scanner("no-database"))).passed
+    with pytest.raises(GateClosedError, match="what was scanned is not"):
+        await release.rescan(scanner=scanner("other-image"))
+    await service.stop()
+
+
 async def test_a_tag_is_never_given_other_content(make: Make, scanner: Scanner, registry: dagger.Container):
     service = await registry.as_service(use_entrypoint=True).start()
     first = await (await (await make().verify()).build()).scan(scanner=scanner("clean"))

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.candidate import check_severities
 from pipeline.commit import (
     Commit,
     check_releasable,
@@ -15,6 +14,7 @@ from pipeline.commit import (
 from pipeline.errors import InvalidInputError, StageFailedError, joined, tail
 from pipeline.execution import check_positive
 from pipeline.registry import check_target
+from pipeline.scanning import check_severities
 from pipeline.toolchain import labels, parse_manifest
 from pipeline.verified import check_platforms
 

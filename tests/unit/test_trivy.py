@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import trivy
-from pipeline.candidate import judge
 from pipeline.errors import StageFailedError
+from pipeline.scanning import judge
 from pipeline.verdict import Status
 
 RECORDED = Path(__file__).resolve().parent.parent / "fixtures" / "trivy-0.74.0"

@@ -91,6 +91,15 @@ def test_each_event_calls_its_task_with_its_rights_and_secrets_and_no_others():
             ["PRODUCTION_KUBECONFIG"],
             "production",
         ),
+        **{
+            ("scheduled.yml", event): (
+                "rescan",
+                ["contents: read", "issues: write", "packages: read", "security-events: write"],
+                ["RESCAN_KUBECONFIG"],
+                "",
+            )
+            for event in ("schedule", "workflow_dispatch")
+        },
         ("rollback.yml", "workflow_dispatch"): (
             "rollback",
             ["contents: read"],
@@ -124,7 +133,8 @@ def test_deployments_queue_and_are_never_cancelled():
     for name, job_name, job in jobs():
         limits = job["concurrency"]
         assert limits.get("cancel-in-progress", False) is (job_name == "rehearse"), (name, job_name)
-        assert limits.get("queue") == (None if job_name == "rehearse" else "max"), (name, job_name)
+        changes = "environment" in job
+        assert limits.get("queue") == ("max" if changes else None), (name, job_name)
 
 
 @pytest.mark.parametrize("path", sorted(GITHUB.rglob("*.yml")), ids=lambda path: str(path.relative_to(GITHUB)))
@@ -234,6 +244,37 @@ def test_where_github_cannot_be_asked_who_approved_nothing_is_promoted(runner: R
     runner.tool("gh", "exit 1")
     assert runner.run("run.sh", TASK="promote").returncode != 0
     assert runner.called("dagger") == []
+
+
+def test_rescan_takes_up_what_runs(runner: Runner):
+    assert runner.run("run.sh", TASK="rescan", ENVIRONMENT="production").returncode == 0
+    folder = f"file:{runner.temp}/slipway"
+    place = ["environment", "--name", "production", "--kubeconfig", f"{folder}/kubeconfig"]
+    live = ["live", "--username", "ada", "--password", f"{folder}/registry-password"]
+    assert runner.called("dagger") == [[*BEFORE, *place, *live, "rescan", *REPORT]]
+
+
+TITLE = "Slipway: findings in what runs in production"
+ISSUE = json.dumps([{"number": 8, "title": "other"}, {"number": 9, "title": TITLE}])
+
+
+@pytest.mark.parametrize(
+    ("result", "issues", "call"),
+    [
+        ("failed", "[]", ["issue", "create", "--repo", "Org/App", "--title", TITLE, "--body-file", "report/report.md"]),
+        ("failed", ISSUE, ["issue", "edit", "9", "--repo", "Org/App", "--body-file", "report/report.md"]),
+        ("passed", ISSUE, ["issue", "close", "9", "--repo", "Org/App", "--comment", "The scan of today passed."]),
+        ("passed", "[]", None),
+    ],
+)
+def test_one_issue_tells_of_findings_while_there_are_any(
+    runner: Runner, result: str, issues: str, call: list[str] | None
+):
+    runner.tool("gh", f"test $2 != list || echo '{issues}'")
+    (runner.work / "report").mkdir()
+    (runner.work / "report" / "report.json").write_text(json.dumps({"result": result}))
+    assert runner.run("issue.sh", ENVIRONMENT="production").returncode == 0
+    assert runner.called("gh")[1:] == ([call] if call else [])
 
 
 def test_a_task_that_is_none_is_refused(runner: Runner):

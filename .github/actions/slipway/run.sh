@@ -33,8 +33,11 @@ case "$TASK" in
   rollback)
     environment "$ENVIRONMENT" rollback --digest "$DIGEST" --link "$link"
     ;;
+  rescan)
+    environment "$ENVIRONMENT" live --username "$GITHUB_ACTOR" --password "file:$secrets/registry-password" rescan
+    ;;
   *)
-    echo "task '$TASK' is unknown: rehearse, stage, promote or rollback" >&2
+    echo "task '$TASK' is unknown: rehearse, stage, promote, rollback or rescan" >&2
     exit 2
     ;;
 esac
