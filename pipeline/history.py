@@ -18,6 +18,9 @@ from pipeline.kubernetes.manifests import PREFIX, Manifest, identity
 LABEL = f"{PREFIX}/history"
 KEPT = 100
 ARCHIVED = 1000
+# A ConfigMap may hold 1 MiB.
+ARCHIVE_BYTES = 800_000
+PROBLEM_LENGTH = 2000
 
 
 class Event(enum.StrEnum):
@@ -44,23 +47,29 @@ class Record:
     Args:
         at: RFC 3339, in UTC.
         details: what else there is to tell; see `Entry`.
+        number: its place in the history, from 1; 0 before it has one.
     """
 
     run: str
     event: Event
     at: str
     details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    number: int = 0
 
     def to_json(self) -> str:
-        """Return the record as one line."""
+        """Return the record as one line; a long problem is cut."""
         known = {"run": self.run, "event": self.event.value, "at": self.at}
-        return json.dumps(known | dict(self.details), ensure_ascii=False)
+        told = dict(self.details)
+        if "problem" in told:
+            told["problem"] = str(told["problem"])[:PROBLEM_LENGTH]
+        return json.dumps(known | told | ({"number": self.number} if self.number else {}), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
         """Read what `to_json` returned."""
         document = json.loads(text)
-        return cls(document.pop("run"), Event(document.pop("event")), document.pop("at"), document)
+        run, event, at = document.pop("run"), Event(document.pop("event")), document.pop("at")
+        return cls(run, event, at, number=document.pop("number", 0), details=document)
 
 
 @dataclasses.dataclass(slots=True)
@@ -172,6 +181,18 @@ def digest_of(entries: Sequence[Entry], environment: str, commit: str) -> str:
     return digest
 
 
+def before_live(entries: Sequence[Entry], live: str) -> list[Entry]:
+    """Return the proven runs that a rollback may go back to, oldest first: of releases from before the live one.
+
+    A release that a rollback took back came after the one that runs now, and is none of them.
+    """
+    first = next(
+        (i for i, e in enumerate(entries) if e.digest == live and e.result == "proven" and e.action != "rollback"),
+        len(entries),
+    )
+    return [entry for entry in entries[:first] if entry.result == "proven" and entry.digest != live]
+
+
 def proof_of(entries: Sequence[Entry], environment: str, digest: str, *, max_age: datetime.timedelta, at: str) -> Entry:
     """Return the run that proves a digest fit to be promoted.
 
@@ -236,7 +257,7 @@ def to_manifest(
             "annotations": {f"{PREFIX}/environment": environment},
         },
         "immutable": True,
-        "data": {"event": record.to_json()},
+        "data": {"event": dataclasses.replace(record, number=number).to_json()},
         "binaryData": {name: packed(text) for name, text in (extra or {}).items() if text},
     }
 
@@ -262,8 +283,8 @@ class History:
     """All that a namespace remembers of one service.
 
     Args:
-        records: oldest first, those of the archive first of all.
-        config_maps: the objects, oldest first.
+        records: oldest first.
+        config_maps: the objects, oldest first; before them the archive.
     """
 
     records: Sequence[Record]
@@ -274,7 +295,7 @@ class History:
         """Read the records of a namespace, in any order."""
         ordered = sorted(config_maps, key=number_of)
         lines = [line for found in ordered for line in (found.get("data") or {}).get("event", "").splitlines()]
-        return cls([Record.from_json(line) for line in lines], ordered)
+        return cls(sorted((Record.from_json(line) for line in lines), key=lambda record: record.number), ordered)
 
     @property
     def environment(self) -> str:
@@ -312,29 +333,27 @@ class History:
         made: list[Manifest] = json.loads(self.kept(run, "manifests") or "[]")
         return [name for name in map(identity, made) if name not in found]
 
-    def made_since(self, target: Entry, objects: Iterable[Manifest]) -> list[str]:
-        """Return what later runs than `target` made, and is not among its objects, by identity."""
-        later = [entry.run for entry in self.entries]
+    def made_since(self, target: Entry | None, objects: Iterable[Manifest]) -> list[str]:
+        """Return what later runs than `target`, or all runs, made, and is not among the objects; by identity."""
+        runs = [entry.run for entry in self.entries]
         wanted = set(map(identity, objects))
-        made = (name for run in later[later.index(target.run) + 1 :] for name in self.made_by(run))
-        return [name for name in dict.fromkeys(made) if name not in wanted]
+        later = runs[runs.index(target.run) + 1 :] if target else runs
+        return [name for name in dict.fromkeys(n for run in later for n in self.made_by(run)) if name not in wanted]
 
     def surplus(self) -> list[Manifest]:
-        """Return the oldest records, which may be compacted: never those of the last proven run or what came after."""
+        """Return the oldest records, which may be compacted: never those of the last proven run."""
         single = [found for found in self.config_maps if number_of(found)]
         proven = last_proven(self.entries)
-        kept = {proven.run} if proven else set()
-        old = []
-        for found in single[: max(len(single) - KEPT, 0)]:
-            if Record.from_json(found["data"]["event"]).run in kept:
-                break
-            old.append(found)
-        return old
+        old = single[: max(len(single) - KEPT, 0)]
+        return [found for found in old if not proven or Record.from_json(found["data"]["event"]).run != proven.run]
 
     def archive(self, old: Sequence[Manifest], *, service: str) -> Manifest:
-        """Return the archive with old records taken in, bounded."""
+        """Return the archive with old records taken in, bounded in number and size: the oldest are dropped."""
         present = next((found for found in self.config_maps if not number_of(found)), None)
         lines = (present["data"]["event"].splitlines() if present else []) + [found["data"]["event"] for found in old]
+        lines = sorted(lines, key=lambda line: Record.from_json(line).number)[-ARCHIVED:]
+        while sum(len(line.encode()) + 1 for line in lines) > ARCHIVE_BYTES:
+            lines = lines[len(lines) // 10 + 1 :]
         return {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -342,7 +361,7 @@ class History:
                 "name": f"{service}-history-archive",
                 "labels": {LABEL: service, "app.kubernetes.io/managed-by": PREFIX},
             },
-            "data": {"event": "\n".join(lines[-ARCHIVED:])},
+            "data": {"event": "\n".join(lines)},
         }
 
 

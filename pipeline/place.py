@@ -19,7 +19,7 @@ from pipeline.errors import BusyError, InvalidInputError, SlipwayError
 from pipeline.execution import check_positive
 from pipeline.history import Entry, Event, History, Record
 from pipeline.images import Images
-from pipeline.kubernetes import jobs, lease, manifests
+from pipeline.kubernetes import jobs, lease, manifests, policy
 from pipeline.kubernetes.cluster import Cluster, check_environment
 from pipeline.kubernetes.manifests import Manifest
 from pipeline.kubernetes.watch import Watch
@@ -274,12 +274,17 @@ class Place:
             await self._tidy(past, what)
             live = await self._live(what)
             candidates = [e for e in past.entries if e.result == "proven" and past.kept(e.run, "manifests")]
-            wanted = [e for e in candidates if (e.digest == digest if digest else e.digest != live)]
+            wanted = (
+                [entry for entry in candidates if entry.digest == digest]
+                if digest
+                else history.before_live(candidates, live)
+            )
             if not wanted:
                 known = ", ".join(dict.fromkeys(e.digest for e in candidates)) or "none"
                 raise InvalidInputError(
-                    f"{what}: {digest or 'no other release'} was proven here",
-                    hint=f"proven and remembered: {known}",
+                    f"{what}: {f'{digest} was not' if digest else 'nothing was'} proven here"
+                    f"{'' if digest else ' before what runs now'}",
+                    hint=f"--digest, one of those proven and remembered: {known}",
                 )
             target = wanted[-1]
             subject = Subject(
@@ -387,7 +392,7 @@ class Place:
     async def _manifests(self, folder: dagger.Directory, what: str) -> list[Manifest]:
         """Render the environment's manifests, and check them."""
         objects = manifests.parse(await render(self.cluster.kubectl_image, folder, self.name))
-        manifests.check(objects, self.service, what=what)
+        policy.check(objects, self.service, what=what)
         return objects
 
     async def _prepared(self, subject: Subject, folder: dagger.Directory, run: str) -> list[Manifest]:
@@ -411,8 +416,7 @@ class Place:
         """Remove Jobs and scripts of runs that were killed: nobody else is at work."""
         if past.entries and past.entries[-1].result == "running":
             say("deploy", f"the last run, begun at {past.entries[-1].began}, never ended: this one repairs it")
-        selector = f"--selector={manifests.PREFIX}/service={self.service}"
-        await self.cluster.ask(["delete", "jobs,configmaps", selector, "--wait=false"], what=what)
+        await jobs.remove_all(self.cluster, self.service, what=what)
 
     async def _present(self, objects: Sequence[Manifest], what: str) -> dict[str, Manifest]:
         """Return which of the objects are there, by identity."""
@@ -527,10 +531,10 @@ class Place:
         return f"nothing was proven in {self.name} before: removed what this run made{kept}"
 
     async def _remove_former(self, past: History, before: Entry | None, objects: Sequence[Manifest], what: str) -> None:
-        """Remove what the last proven manifests had and these have not."""
+        """Remove what the last proven manifests had, or a run since then added, and these have not."""
         recorded = past.kept(before.run, "manifests") if before else ""
         now = set(map(manifests.identity, objects))
-        former = [identity for m in json.loads(recorded or "[]") if (identity := manifests.identity(m)) not in now]
-        if former:
+        proven = [identity for m in json.loads(recorded or "[]") if (identity := manifests.identity(m)) not in now]
+        if former := list(dict.fromkeys([*proven, *past.made_since(before, objects)])):
             say("deploy", f"no longer in the manifests, removed: {', '.join(former)}")
             await self.cluster.remove(former, what=what)

@@ -33,7 +33,7 @@ from pipeline.environment import Environment
 from pipeline.errors import InvalidInputError
 from pipeline.execution import check_positive, run, together
 from pipeline.images import Images
-from pipeline.kubernetes import manifests
+from pipeline.kubernetes import manifests, policy
 from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable
 from pipeline.place import Place
 from pipeline.references import check_tag
@@ -156,7 +156,7 @@ class Slipway:
         told = []
         for environment in await environments(folder) or [STAGING]:
             rendered = manifests.parse(await render(self.kubectl_image, folder, environment))
-            manifests.check(rendered, name, what=f"manifests of {environment}")
+            policy.check(rendered, name, what=f"manifests of {environment}")
             told.append(f"{environment}: {len(rendered)} objects")
         say("verify", f"manifests passed ({', '.join(told)})")
         return "\n".join(told)

@@ -20,6 +20,7 @@ MIGRATION_SECONDS = 600
 SMOKE_SECONDS = 300
 POLL_SECONDS = 1
 PODLESS_SECONDS = 10
+GONE_SECONDS = 90
 TERMINATION_LOG = "/dev/termination-log"
 
 
@@ -101,6 +102,24 @@ async def ask_from_inside(
     if not answer:
         raise SmokeFailedError(f"{what}: {smoke.NO_RESULT}", hint="its own test must return or throw, not exit")
     return smoke.judged(answer, str(reference), attempts, what=what, hint="what it answered stands above")
+
+
+async def remove_all(cluster: Cluster, service: str, *, what: str) -> None:
+    """Remove all Jobs and scripts of a service, and wait until their pods are gone: two migrations must never meet.
+
+    Raises:
+        NotReadyError: if a pod does not go in time.
+    """
+    selector = f"--selector={manifests.PREFIX}/service={service}"
+    await cluster.ask(["delete", "jobs,configmaps", selector, "--wait=false"], what=what)
+    began = time.monotonic()
+    while pods := await cluster.objects("pods", selector, what=what):
+        if time.monotonic() - began > GONE_SECONDS:
+            raise NotReadyError(
+                f"{what}: pod {pods[0]['metadata']['name']} of a run that was killed does not end",
+                hint="look at it: its node may be gone; then remove it, and run again",
+            )
+        await anyio.sleep(POLL_SECONDS)
 
 
 @asynccontextmanager

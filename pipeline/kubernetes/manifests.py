@@ -1,7 +1,6 @@
-"""Kubernetes manifests of a service: what they must hold before anything is applied, and how a release enters them.
+"""Kubernetes manifests of a service: how a release enters them, and what is made of them.
 
-Pure functions on the documents that `kubectl kustomize` renders. Sources: Kubernetes API v1.34; the "restricted" Pod
-Security Standard.
+Pure functions on the documents that `kubectl kustomize` renders. Source: Kubernetes API v1.34.
 """
 
 import copy
@@ -13,28 +12,14 @@ from typing import Any
 import yaml
 
 from pipeline.errors import InvalidInputError
-from pipeline.kubernetes import schemas
 from pipeline.references import Pinned
 
 Manifest = dict[str, Any]
 
-# What Slipway deploys; all else belongs to who runs the cluster.
-KINDS = {
-    ("apps", "Deployment"),
-    ("", "Service"),
-    ("", "ServiceAccount"),
-    ("", "ConfigMap"),
-    ("policy", "PodDisruptionBudget"),
-    ("autoscaling", "HorizontalPodAutoscaler"),
-    ("networking.k8s.io", "Ingress"),
-    ("networking.k8s.io", "NetworkPolicy"),
-    ("gateway.networking.k8s.io", "HTTPRoute"),
-}
 PLURALS = {"NetworkPolicy": "networkpolicies", "Ingress": "ingresses"}
 PREFIX = "slipway"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_LENGTH = 63
-PROBES = ("livenessProbe", "readinessProbe")
 
 
 def parse(rendered: str) -> list[Manifest]:
@@ -84,7 +69,7 @@ def deployment_of(manifests: Iterable[Manifest], name: str) -> Manifest:
     Raises:
         InvalidInputError: if there is none, or several, with a container whose image is the service's name.
     """
-    found = [m for m in manifests if m["kind"] == "Deployment" and any(_is_release(c, name) for c in containers_of(m))]
+    found = [m for m in manifests if m["kind"] == "Deployment" and any(is_release(c, name) for c in containers_of(m))]
     if len(found) != 1:
         raise InvalidInputError(
             f"manifests: {len(found)} Deployments have a container with image {name!r}, expected one",
@@ -123,102 +108,10 @@ def containers_of(manifest: Manifest) -> list[dict[str, Any]]:
     return [*(pod.get("initContainers") or []), *(pod.get("containers") or [])]
 
 
-def _is_release(container: Mapping[str, Any], name: str) -> bool:
+def is_release(container: Mapping[str, Any], name: str) -> bool:
+    """Whether a container is the one that the release is put into."""
     image = str(container.get("image", ""))
     return image.partition("@")[0].partition(":")[0] == name
-
-
-def check(manifests: Sequence[Manifest], name: str, *, what: str) -> None:
-    """Check manifests against the schemas of Kubernetes and the policy for services.
-
-    Raises:
-        InvalidInputError: with all that is wrong, a line each.
-    """
-    if problems := schemas.violations(manifests) or violations(manifests, name):
-        raise InvalidInputError(
-            f"{what}: the manifests may not be applied",
-            output="\n".join(problems),
-            hint="docs/kubernetes.md tells what they must hold, and why",
-        )
-
-
-def violations(manifests: Sequence[Manifest], name: str) -> list[str]:
-    """Return what keeps manifests from being applied, one line each; empty where they may be."""
-    problems = [problem for manifest in manifests for problem in _of_any(manifest)]
-    deployment = deployment_of(manifests, name)
-    problems += _of_deployment(deployment, name)
-    labels = deployment["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
-    for manifest in manifests:
-        selector = (manifest.get("spec") or {}).get("selector")
-        if manifest["kind"] == "PodDisruptionBudget":
-            selector = (selector or {}).get("matchLabels")
-        if (
-            manifest["kind"] in {"Service", "PodDisruptionBudget"}
-            and selector
-            and not selector.items() <= labels.items()
-        ):
-            problems.append(f"{identity(manifest)}: its selector matches no pod of {identity(deployment)}")
-    return list(dict.fromkeys(problems))
-
-
-def _of_any(manifest: Manifest) -> Iterable[str]:
-    if (group_of(manifest), str(manifest["kind"])) not in KINDS:
-        yield f"{identity(manifest)}: Slipway does not deploy this kind"
-    if manifest["metadata"].get("namespace"):
-        yield f"{identity(manifest)}: metadata.namespace is chosen by the environment, not by the manifest"
-
-
-def _of_deployment(deployment: Manifest, name: str) -> Iterable[str]:
-    what = identity(deployment)
-    spec = deployment["spec"]
-    template = spec.get("template") or {}
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    matches = (spec.get("selector") or {}).get("matchLabels") or {}
-    if not matches or not matches.items() <= labels.items():
-        yield f"{what}: its selector does not match its own pods"
-    if spec.get("replicas") == 0:
-        yield f"{what}: replicas is 0: nothing would run"
-    if spec.get("paused"):
-        yield f"{what}: it is paused: nothing would be rolled out"
-    pod = template.get("spec") or {}
-    security = pod.get("securityContext") or {}
-    if pod.get("automountServiceAccountToken") is not False:
-        yield f"{what}: automountServiceAccountToken must be false"
-    for flag in ("hostNetwork", "hostPID", "hostIPC"):
-        if pod.get(flag):
-            yield f"{what}: {flag} is not allowed"
-    if any("hostPath" in volume for volume in pod.get("volumes") or []):
-        yield f"{what}: hostPath volumes are not allowed"
-    for container in containers_of(deployment):
-        yield from _of_container(f"{what}: container {container.get('name')}", container, security, name)
-
-
-def _of_container(what: str, container: Mapping[str, Any], pod: Mapping[str, Any], name: str) -> Iterable[str]:
-    own = container.get("securityContext") or {}
-    image = str(container.get("image", ""))
-    release = _is_release(container, name)
-    if not release and "@sha256:" not in image:
-        yield f"{what}: image {image!r} is not by digest"
-    if own.get("privileged"):
-        yield f"{what}: privileged is not allowed"
-    if own.get("allowPrivilegeEscalation") is not False:
-        yield f"{what}: allowPrivilegeEscalation must be false"
-    if own.get("readOnlyRootFilesystem") is not True:
-        yield f"{what}: readOnlyRootFilesystem must be true"
-    if "ALL" not in ((own.get("capabilities") or {}).get("drop") or []):
-        yield f"{what}: capabilities must drop ALL"
-    if not own.get("runAsNonRoot", pod.get("runAsNonRoot")) or own.get("runAsUser", pod.get("runAsUser")) == 0:
-        yield f"{what}: it must run as non-root"
-    if (own.get("seccompProfile") or pod.get("seccompProfile") or {}).get("type") not in {
-        "RuntimeDefault",
-        "Localhost",
-    }:
-        yield f"{what}: seccompProfile must be RuntimeDefault or Localhost"
-    resources = container.get("resources") or {}
-    if not (resources.get("requests") or {}).get("memory") or not (resources.get("limits") or {}).get("memory"):
-        yield f"{what}: memory needs a request and a limit"
-    if release:
-        yield from (f"{what}: it has no {probe}" for probe in PROBES if probe not in container)
 
 
 def with_release(
@@ -233,7 +126,7 @@ def with_release(
     for manifest in prepared:
         manifest["metadata"].setdefault("labels", {})[MANAGED_BY] = PREFIX
         for container in containers_of(manifest):
-            if _is_release(container, name):
+            if is_release(container, name):
                 container["image"] = str(reference)
     return prepared
 

@@ -360,7 +360,7 @@ async def test_a_rollback_goes_to_the_proven_release_before(
 
 async def test_a_rollback_to_what_was_never_proven_is_refused(space: Any, ship: Ship, environment: TakeUp):
     await ship("good")
-    with pytest.raises(InvalidInputError, match="no other release was proven here"):
+    with pytest.raises(InvalidInputError, match="nothing was proven here before what runs now"):
         await (await environment()).rollback()
 
 

@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import datetime
 import json
 
@@ -123,20 +124,25 @@ def test_a_record_survives_its_config_map():
     record = begun("1", A, 1)
     kept = history.to_manifest(record, service="app", environment="staging", number=7, extra={"manifests": "[]"})
     read = History.read([kept])
-    assert (list(read.records), read.next_number, read.kept("1", "manifests")) == ([record], 8, "[]")
+    assert (list(read.records), read.next_number, read.kept("1", "manifests")) == (
+        [dataclasses.replace(record, number=7)],
+        8,
+        "[]",
+    )
 
 
 def test_old_records_are_compacted_but_never_those_of_the_last_proof():
     many = [begun("0", A, 1), ended("0", Event.PROVEN, 1), *(begun(str(n), B, 2) for n in range(1, 110))]
     maps = [history.to_manifest(r, service="app", environment="s", number=n) for n, r in enumerate(many, 1)]
-    assert History.read(maps).surplus() == []
+    assert [history.number_of(found) for found in History.read(maps).surplus()] == list(range(3, 12))
     later = [*many, begun("x", A, 3), ended("x", Event.PROVEN, 3)]
     maps = [history.to_manifest(r, service="app", environment="s", number=n) for n, r in enumerate(later, 1)]
     read = History.read(maps)
     old = read.surplus()
     assert len(old) == len(later) - history.KEPT
     archive = read.archive(old, service="app")
-    assert list(History.read([archive, *maps[len(old) :]]).records) == later
+    assert list(History.read([archive, *maps[len(old) :]]).records) == list(read.records)
+    assert [dataclasses.replace(record, number=0) for record in read.records] == later
 
 
 def pod(**state: object) -> dict[str, object]:
@@ -183,6 +189,35 @@ def test_what_later_runs_made_is_told_from_what_they_found():
     target = read.entries[0]
     assert read.made_since(target, []) == ["configmap/new"]
     assert read.made_since(target, [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}}]) == []
+
+
+def test_a_rollback_never_goes_back_to_what_one_took_back():
+    c = A.replace("a", "c")
+    records = [
+        begun("1", A, 1), ended("1", Event.PROVEN, 1), begun("2", B, 2), ended("2", Event.PROVEN, 2),
+        begun("3", c, 3), ended("3", Event.PROVEN, 3),
+    ]  # fmt: skip
+    assert [e.run for e in history.before_live(history.fold(records), c.partition("@")[2])] == ["1", "2"]
+    back = Record("4", Event.BEGUN, NOW, {"action": "rollback", "reference": B, "replaced": c.partition("@")[2]})
+    records += [back, ended("4", Event.PROVEN, 4)]
+    assert [e.run for e in history.before_live(history.fold(records), B.partition("@")[2])] == ["1"]
+    # What runs was never proven: all that was may be gone back to.
+    assert [e.run for e in history.before_live(history.fold(records), "sha256:other")] == ["1", "2", "3", "4"]
+
+
+def test_an_archive_fits_into_a_config_map_and_keeps_the_order():
+    many = [begun("0", A, 1), ended("0", Event.PROVEN, 1)]
+    many += [ended(str(n), Event.FAILED, 2, problem="x" * 9000) for n in range(1, 600)]
+    maps = [history.to_manifest(r, service="app", environment="s", number=n) for n, r in enumerate(many, 1)]
+    read = History.read(maps)
+    old = read.surplus()
+    archive = read.archive(old, service="app")
+    assert len(json.dumps(archive)) < 1_000_000
+    left = [archive, *(found for found in maps if found not in old)]
+    again = History.read(left)
+    assert [record.number for record in again.records] == sorted(record.number for record in again.records)
+    assert again.records[0].run == "0"  # the proven run's, which was not archived, still comes first
+    assert again.records[-1] == read.records[-1]
 
 
 def token(claims: object) -> str:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pipeline.errors import InvalidInputError
-from pipeline.kubernetes import manifests
+from pipeline.kubernetes import manifests, policy
 from pipeline.kubernetes.manifests import Manifest
 from pipeline.references import Pinned
 
@@ -53,6 +53,16 @@ def good() -> list[Manifest]:
     return copy.deepcopy([DEPLOYMENT, SERVICE])
 
 
+def _beside(**context: object) -> Manifest:
+    """Return another Deployment than the release's."""
+    other: Any = copy.deepcopy(DEPLOYMENT)
+    other["metadata"]["name"] = "cache"
+    container = other["spec"]["template"]["spec"]["containers"][0]
+    container["image"] = "redis@sha256:" + "c" * 64
+    container["securityContext"] |= context
+    return dict(other)
+
+
 def put(path: str, value: object) -> Callable[[list[Manifest]], None]:
     """Return what sets a member of the Deployment, such as `spec.replicas`; None removes it."""
 
@@ -74,7 +84,7 @@ WEB = f"{POD_PATH}.containers.0"
 
 
 def test_good_manifests_are_applied():
-    manifests.check(good(), "app", what="deploy")
+    policy.check(good(), "app", what="deploy")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +96,12 @@ def test_good_manifests_are_applied():
         (put("metadata.namespace", "other"), "chosen by the environment"),
         (put(f"{POD_PATH}.automountServiceAccountToken", None), "automountServiceAccountToken must be false"),
         (put(f"{POD_PATH}.hostNetwork", True), "hostNetwork is not allowed"),  # noqa: FBT003
-        (put(f"{POD_PATH}.volumes", [{"name": "v", "hostPath": {"path": "/"}}]), "hostPath volumes"),
+        (put(f"{POD_PATH}.volumes", [{"name": "v", "hostPath": {"path": "/"}}]), "hostPath volumes are not allowed"),
+        (put(f"{POD_PATH}.volumes", [{"name": "v", "nfs": {"path": "/", "server": "s"}}]), "nfs volumes are not"),
+        (put(f"{POD_PATH}.securityContext.sysctls", [{"name": "a", "value": "b"}]), "sysctls are not allowed"),
+        (put(f"{WEB}.securityContext.procMount", "Unmasked"), "procMount must be Default"),
+        (put(f"{WEB}.securityContext.capabilities.add", ["SYS_ADMIN"]), "capabilities SYS_ADMIN are not allowed"),
+        (put(f"{WEB}.ports.0.hostPort", 80), "hostPort is not allowed"),
         (put(f"{POD_PATH}.securityContext.runAsNonRoot", None), "must run as non-root"),
         (put(f"{POD_PATH}.securityContext.runAsUser", 0), "must run as non-root"),
         (put(f"{WEB}.securityContext.runAsUser", 0), "must run as non-root"),
@@ -98,6 +113,7 @@ def test_good_manifests_are_applied():
         (put(f"{WEB}.resources.limits", {"cpu": "1"}), "memory needs a request and a limit"),
         (put(f"{WEB}.readinessProbe", None), "it has no readinessProbe"),
         (put(f"{POD_PATH}.initContainers", [CONTAINER | {"name": "i", "image": "x:1"}]), "'x:1' is not by digest"),
+        (lambda documents: documents.append(_beside(privileged=True)), "deployment.apps/cache: container web: privil"),
         # Of the schemas
         (put("spec.replcas", 3), "'replcas' was unexpected"),
         (put("spec.replicas", "three"), "is not of type 'integer'"),
@@ -117,12 +133,12 @@ def test_what_breaks_schema_or_policy_is_named(change: Callable[[list[Manifest]]
     documents = good()
     change(documents)
     with pytest.raises(InvalidInputError, match=words):
-        manifests.check(documents, "app", what="deploy")
+        policy.check(documents, "app", what="deploy")
 
 
 def test_custom_resources_are_for_the_cluster_to_check():
     route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}, "spec": {}}
-    manifests.check([*good(), route], "app", what="deploy")
+    policy.check([*good(), route], "app", what="deploy")
 
 
 @pytest.mark.parametrize("image", ["app:latest", "app", "app@sha256:" + "b" * 64])
