@@ -100,6 +100,38 @@ def test_one_commit_has_one_digest_also_from_another_cache(clone: Clone):
     assert first.stdout.splitlines()[-1] == second.stdout.splitlines()[-1]
 
 
+def test_another_module_puts_stages_of_its_own_between(clone: Clone):
+    if clone.engine != "dagger":
+        pytest.skip("the embedded engine runs this module alone, and none that depends on it")
+
+    def deliver() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["dagger", "--progress=plain", "call", "--mod", "examples/consumer", "deliver", "--source", "."],
+            cwd=clone.folder,
+            check=False,
+            capture_output=True,
+            text=True,
+            env=clone.variables(),
+            stdin=subprocess.DEVNULL,
+            timeout=1200,
+        )
+
+    done = deliver()
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(rf"harbour is {DIGEST.pattern}", done.stdout.strip())
+    open_end = clone.folder / "app" / "src" / "open.ts"
+    open_end.write_text("// FIXME\n")
+    clone.commit("leave something open")
+    try:
+        done = deliver()
+        assert done.returncode != 0
+        assert "open.ts" in done.stderr
+        assert "harbour is" not in done.stdout
+    finally:
+        open_end.unlink()
+        clone.commit("close it")
+
+
 def test_a_report_can_be_had_of_a_run_that_failed(clone: Clone, tmp_path: Path):
     route = clone.folder / "app" / "src" / "app.ts"
     before = route.read_text()
