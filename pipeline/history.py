@@ -85,6 +85,7 @@ class Entry:
         proven: when its smoke test passed and its pods had stayed, or empty.
         failed: when it failed, or empty.
         url: where the smoke test asked, or empty for inside the cluster.
+        replaced: digest of the release that ran until then, or empty.
         restored: the reference that runs again after a failure, or empty.
     """
 

@@ -202,7 +202,7 @@ class Place:
             if subject.migrates:
                 await self._migrate(objects, subject, run, what, dry=True)
             before = history.last_proven(past.entries)
-            begun = subject.told(by=user, replaced=before.reference if before else "", existed=foreign)
+            begun = subject.told(by=user, replaced=await self._live(what), existed=foreign)
             past = await self._note(past, run, Event.BEGUN, begun, {"manifests": json.dumps(objects)})
             try:
                 if subject.migrates:

@@ -354,8 +354,9 @@ async def test_a_rollback_goes_to_the_proven_release_before(
     proof = await (await environment()).rollback(seconds=40)
     assert proof.release == releases["good"].reference
     assert space.live() == releases["good"].reference
-    last = (await history())[-1]
+    _, second, last = await history()
     assert (last["action"], last["result"]) == ("rollback", "proven")
+    assert [second["replaced"], last["replaced"]] == [releases["good"].digest, releases["better"].digest]
 
 
 async def test_a_rollback_to_what_was_never_proven_is_refused(space: Any, ship: Ship, environment: TakeUp):
