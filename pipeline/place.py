@@ -409,8 +409,12 @@ class Place:
     @asynccontextmanager
     async def _alone(self, run: str, what: str, wait: int) -> AsyncIterator[None]:
         """Hold the environment."""
-        async with lease.held(self.cluster, f"slipway-{self.service}", f"run-{run}", what=what, seconds=wait):
+        async with lease.held(self.cluster, *self._hold(run), what=what, seconds=wait):
             yield
+
+    def _hold(self, run: str) -> tuple[str, str]:
+        """Return the Lease's name, and the holder that a run is."""
+        return f"slipway-{self.service}", f"run-{run}"
 
     async def _tidy(self, past: History, what: str) -> None:
         """Remove Jobs and scripts of runs that were killed: nobody else is at work."""
@@ -494,6 +498,9 @@ class Place:
             past = await self._note(past, run, Event.FAILED, {"problem": error.problem})
             target = history.last_proven(past.entries, before=run)
             try:
+                # Bringing back is not cancelled when the hold is lost: so it does not begin without.
+                if not await lease.is_held(self.cluster, *self._hold(run), what=f"bringing {self.name} back"):
+                    raise BusyError("another run has taken over by now", hint="look at `history`")
                 if target is None:
                     told = await self._clear(past, run)
                 else:

@@ -165,18 +165,28 @@ async def held(cluster: Cluster, name: str, holder: str, *, what: str, seconds: 
         )
 
 
-async def _renewed(cluster: Cluster, name: str, holder: str, *, what: str) -> bool:
+async def is_held(cluster: Cluster, name: str, holder: str, *, what: str) -> bool:
+    """Whether somebody still holds the lease."""
+    return await _of(cluster, name, holder, what=what) is not None
+
+
+async def _of(cluster: Cluster, name: str, holder: str, *, what: str) -> Lease | None:
+    """Return the lease if it is somebody's."""
     found = await cluster.read("get", "lease", name, "--ignore-not-found", what=what)
-    if not found or Lease.read(found).holder != holder:
-        return False
-    return await _replace(cluster, manifest(name, holder, Lease.read(found).version), what=what)
+    lease = Lease.read(found) if found else None
+    return lease if lease and lease.holder == holder else None
+
+
+async def _renewed(cluster: Cluster, name: str, holder: str, *, what: str) -> bool:
+    """Renew the lease; False if it is somebody else's by now."""
+    lease = await _of(cluster, name, holder, what=what)
+    return lease is not None and await _replace(cluster, manifest(name, holder, lease.version), what=what)
 
 
 async def release(cluster: Cluster, name: str, holder: str) -> None:
     """Give the lease back; where that fails, it ends by itself."""
     try:
-        found = await cluster.read("get", "lease", name, "--ignore-not-found", what="lease")
-        if found and Lease.read(found).holder == holder:
-            await _replace(cluster, manifest(name, "", Lease.read(found).version), what="lease")
+        if lease := await _of(cluster, name, holder, what="lease"):
+            await _replace(cluster, manifest(name, "", lease.version), what="lease")
     except ClusterError as error:
         say("lease", f"could not be given back ({error.problem}); it ends by itself within {DURATION} s")

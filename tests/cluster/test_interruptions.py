@@ -133,6 +133,33 @@ async def test_a_run_killed_while_it_brings_back_is_made_good_by_the_next(
     assert space.names("batch/v1/jobs") == []
 
 
+async def test_a_run_that_lost_its_hold_brings_nothing_back(
+    space: Any,
+    releases: dict[str, Release],
+    deploy: Callable[..., Awaitable[Any]],
+    ship: Callable[..., Awaitable[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    await ship("good")
+    bad = await deploy("bad", "smoke-fails")
+    real = Cluster.ask
+
+    async def ask(self: Cluster, argv: Sequence[str], *, what: str, stdin: str = "", patient: bool = True) -> str:
+        answer = await real(self, argv, what=what, stdin=stdin, patient=patient)
+        if records("failed")(list(argv), stdin):
+            path = f"/apis/coordination.k8s.io/v1/namespaces/{space.name}-staging/leases/slipway-tiny"
+            taken = {"spec": {"holderIdentity": "run-other"}}
+            space.control.request("PATCH", path, taken, "application/merge-patch+json")
+        return answer
+
+    monkeypatch.setattr(Cluster, "ask", ask)
+    with pytest.raises(SmokeFailedError, match="could not be brought back: another run has taken over by now"):
+        await bad.smoke(stable_seconds=1)
+    assert space.live() == releases["bad"].reference
+    lease = space.get("coordination.k8s.io/v1/leases/slipway-tiny")
+    assert lease["spec"]["holderIdentity"] == "run-other"
+
+
 async def test_what_a_killed_first_run_made_is_removed_when_the_next_fails(
     space: Any, deploy: Callable[..., Awaitable[Any]]
 ):
