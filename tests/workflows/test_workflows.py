@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline import images
+
 ROOT = Path(__file__).resolve().parents[2]
 GITHUB = ROOT / ".github"
 ACTION = GITHUB / "actions" / "slipway"
@@ -142,6 +144,16 @@ def test_every_action_is_pinned_by_commit_with_its_tag_beside_it(path: Path):
     for line in path.read_text().splitlines():
         if found := re.match(r"\s*-?\s*uses: (.*)", line):
             assert re.fullmatch(r"\$/\.github/actions/slipway|[\w/.-]+@[0-9a-f]{40} # v[\d.]+", found[1]), line
+
+
+def test_renovate_knows_every_image_and_the_cli():
+    managers = json.loads((ROOT / "renovate.json").read_text())["customManagers"]
+    patterns = [manager["matchStrings"][0].replace("(?<", "(?P<") for manager in managers]
+    source = (ROOT / "pipeline" / "images.py").read_text()
+    found = {match["depName"] for match in re.finditer(patterns[0], source)}
+    assert found == {image.partition(":")[0] for image in vars(images).values() if "@sha256:" in str(image)}
+    [cli] = re.finditer(patterns[1], (ACTION / "install.sh").read_text())
+    assert f"v{cli['currentValue']}" == json.loads((ROOT / "dagger.json").read_text())["engineVersion"]
 
 
 # Linters
