@@ -274,11 +274,8 @@ class Place:
             await self._tidy(past, what)
             live = await self._live(what)
             candidates = [e for e in past.entries if e.result == "proven" and past.kept(e.run, "manifests")]
-            wanted = (
-                [entry for entry in candidates if entry.digest == digest]
-                if digest
-                else history.before_live(candidates, live)
-            )
+            allowed = {entry.run for entry in history.before_live(past.entries, live)}
+            wanted = [e for e in candidates if (e.digest == digest if digest else e.run in allowed)]
             if not wanted:
                 known = ", ".join(dict.fromkeys(e.digest for e in candidates)) or "none"
                 raise InvalidInputError(
