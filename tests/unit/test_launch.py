@@ -1,8 +1,10 @@
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from launch import __main__ as launch
 from launch import engine, environment
 
 
@@ -90,3 +92,19 @@ def test_missing_packages_are_named_where_they_cannot_be_installed(monkeypatch: 
 
 def test_nothing_is_installed_where_nothing_is_missing():
     environment.require_debian({"sh": "dash"})
+
+
+@pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((1, 0), 1), ((0, 5), 5), ((-9, 0), -9), ((0, -9), -9)])
+def test_a_suite_that_fails_or_is_killed_fails_the_test_command(
+    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], expected: int
+):
+    left = list(codes)
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, left.pop(0) if "pytest" in command else 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(environment, "make", lambda _: Path("python"))
+    monkeypatch.setattr(engine, "can_embed", lambda: False)
+    assert launch.test([]) == expected
+    assert left == []
