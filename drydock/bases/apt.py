@@ -67,6 +67,43 @@ def write_sources(folder: Path, suite: str) -> list[Path]:
     return written
 
 
+def entries_of_release(text: str, own: str, suite: str) -> str:
+    """Return the entries of the host's own release `own`, as they would be for the release `suite`.
+
+    Updates and security fixes are in archives of their own, which not every release has: they are left out.
+    """
+    stanzas = re.search(r"^Suites:", text, re.MULTILINE)
+    entries = debian_entries(text, own).split("\n\n" if stanzas else "\n")
+    form = re.compile(
+        rf"^(Suites:.*?\s){own}(?![\w/-]).*$" if stanzas else rf"^(deb\s+(?:\[[^\]]*\]\s+)?\S+\s+){own}(?=\s)",
+        re.MULTILINE,
+    )
+    kept = [form.sub(rf"\g<1>{suite}", entry) for entry in entries if form.search(entry)]
+    return "".join(entry + ("\n\n" if stanzas else "\n") for entry in kept)
+
+
+def download(package: str, suite: str, folder: Path) -> Path:
+    """Download a package of another Debian release from the host's mirrors into `folder`; apt checks its signature.
+
+    Raises:
+        ImageError: with apt's own words.
+    """
+    tools.require("apt-get", "apt")
+    own, doing = codename(), f"downloading {package} of Debian {suite}"
+    (folder / "sources").mkdir()
+    (folder / "lists").mkdir()
+    for source in write_sources(folder / "sources", own):
+        source.write_text(entries_of_release(source.read_text(), own, suite))
+    settings = folder / "apt.conf"
+    settings.write_text(configuration(Path("/"), folder, [*fetch_settings(), f'Dir::Cache "{folder}"']))
+    env = os.environ | {"APT_CONFIG": str(settings), "LC_ALL": "C.UTF-8"}
+    tools.run(["apt-get", "--quiet", "update", "--error-on=any"], doing=doing, env=env)
+    # apt writes into the folder it is in.
+    argv = ["env", f"--chdir={folder}", "apt-get", "--quiet", "download", f"{package}/{suite}"]
+    tools.run(argv, doing=doing, env=env)
+    return next(folder.glob(f"{package}_*.deb"))
+
+
 def fetch_settings() -> list[str]:
     """Return the host's apt settings about fetching (proxies, certificates, checks), one `Name "value"` each."""
     form = '--format=%F "%v"%n'

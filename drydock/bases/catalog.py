@@ -9,6 +9,7 @@ from drydock.bases.git import Git
 from drydock.bases.kubectl import Kubectl
 from drydock.bases.node import Node
 from drydock.bases.postgres import Postgres
+from drydock.bases.program import Program
 from drydock.bases.python import Python
 from drydock.bases.registry import Registry
 
@@ -30,7 +31,7 @@ def parse(reference: str) -> Name | None:
     """Read a reference, or return None where it is not of a well-known image.
 
     Well-known are Docker's short names, `library/…` on any registry, which is how mirrors carry official images, and
-    what Kubernetes publishes in its own registry.
+    what some projects publish in a registry of their own, which is then a part of the name.
     """
     rest = reference.partition("@")[0]
     path, _, tag = rest.rpartition(":") if ":" in rest.rpartition("/")[2] else (rest, "", "latest")
@@ -39,7 +40,7 @@ def parse(reference: str) -> Name | None:
     repository = after if host else path
     if "library/" in repository:
         return Name(repository.rpartition("library/")[2], tag)
-    if host == KUBERNETES:
+    if host in {KUBERNETES, GITHUB}:
         return Name(f"{host}/{repository}", tag)
     if host not in {"", "docker.io", "index.docker.io", "registry-1.docker.io"}:
         return None
@@ -47,6 +48,7 @@ def parse(reference: str) -> Name | None:
 
 
 KUBERNETES = "registry.k8s.io"
+GITHUB = "ghcr.io"
 _RECIPES: dict[str, Callable[[Name], Recipe]] = {
     "alpine": lambda name: Debian(name.repository),
     "alpine/git": lambda _: Git(),
@@ -56,6 +58,9 @@ _RECIPES: dict[str, Callable[[Name], Recipe]] = {
     "python": lambda _: Python(),
     "registry": lambda _: Registry(),
     f"{KUBERNETES}/kubectl": lambda _: Kubectl(),
+    # Of the release that has what Slipway calls: sid for the third major version of cosign.
+    f"{GITHUB}/gitleaks/gitleaks": lambda _: Program("gitleaks", "trixie", "/usr/bin/gitleaks"),
+    f"{GITHUB}/sigstore/cosign/cosign": lambda _: Program("cosign", "sid", "/ko-app/cosign"),
 }
 
 

