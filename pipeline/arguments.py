@@ -24,6 +24,7 @@ RolloutSeconds = Annotated[
 ]
 Wait = Annotated[int, Doc("How long another run may hold the environment, in seconds.")]
 ForceConflicts = Annotated[bool, Doc("Take over fields of the manifests that somebody else manages.")]
+AllowUnsigned = Annotated[bool, Doc("Deploy without a signature. For the first day: it is told loudly and recorded.")]
 Link = Annotated[str, Doc("Address of the CI run, for the history.")]
 MaxAgeHours = Annotated[int, Doc("How old the proof may be, in hours.")]
 IgnoreFile = Annotated[dagger.File | None, Doc("Ignores. Default: .trivyignore.yaml in the service's folder.")]

@@ -15,6 +15,7 @@ from pipeline.errors import GateClosedError, ScannerUnavailableError
 from pipeline.images import Images
 from pipeline.scanning import check_scanned, examine
 from pipeline.schema import field, function, object_type, uncached
+from pipeline.signatures import Signatures
 from pipeline.verdict import Status, Verdict
 
 
@@ -26,6 +27,8 @@ class Candidate:
     variants: Annotated[list[dagger.Container], Doc("The image for further platforms.")] = field()
     commit: Annotated[Commit, Doc("The commit it was built from.")] = field()
     images: Annotated[Images, Doc("The images that the stages run in.")] = field()
+    signatures: Annotated[Signatures, Doc("Who signs, and is trusted.")] = field()
+    base_image: Annotated[str, Doc("What it was built on, host/path@sha256:…")] = field()
     name: Annotated[str, Doc("Name of the service.")] = field()
     delivery: Annotated[dagger.Directory, Doc("The service's own manifests (deploy/) and smoke test.")] = field()
 
@@ -97,6 +100,8 @@ class Candidate:
             variants=self.variants,
             commit=self.commit,
             images=self.images,
+            signatures=self.signatures,
+            base_image=self.base_image,
             name=self.name,
             delivery=self.delivery,
             verdict=verdict,

@@ -16,6 +16,8 @@ from pipeline.references import Pinned, Repository, check_tag
 from pipeline.registry import Registry, Stored, check_target
 from pipeline.release import Release
 from pipeline.schema import field, object_type, uncached
+from pipeline.signatures import Signatures
+from pipeline.signing import sign
 from pipeline.verdict import Status, Verdict
 
 
@@ -27,6 +29,8 @@ class Cleared:
     variants: Annotated[list[dagger.Container], Doc("The image for further platforms.")] = field()
     commit: Annotated[Commit, Doc("The commit it was built from.")] = field()
     images: Annotated[Images, Doc("The images that the stages run in.")] = field()
+    signatures: Annotated[Signatures, Doc("Who signs, and is trusted.")] = field()
+    base_image: Annotated[str, Doc("What it was built on, host/path@sha256:…")] = field()
     name: Annotated[str, Doc("Name of the service.")] = field()
     verdict: Annotated[Verdict, Doc("What the scanner said.")] = field()
     evidence: Annotated[dagger.Directory, Doc("What the scanner wrote: JSON, SARIF, table, SBOM.")] = field()
@@ -47,11 +51,12 @@ class Cleared:
             Doc("The registry as a service, such as tcp://localhost:5000, for localhost addresses."),
         ] = None,
     ) -> Release:
-        """Push the image, then read its manifest back by digest before it counts as a release.
+        """Push the image, then read its manifest back by digest before it counts as a release; sign it, if asked to.
 
         A tag is never given other content. Outside a rehearsal the scan must have passed and the tree be clean.
 
-        Errors: malformed address; wrong password; a registry that fails after five attempts, or serves other bytes.
+        Errors: malformed address; wrong password; a registry that fails after five attempts, or serves other bytes;
+        a key that does not open; a signature that is not of whom `with-trust` names.
         """
         check_target(registry, username, password, registry_service)
         if registry is not None:
@@ -85,6 +90,17 @@ class Cleared:
                 output=f"scanned: {' '.join(self.content.layers)}\nstored:  {' '.join(stored.content.layers)}",
                 hint="something between engine and registry changes images: do not deploy this",
             )
+        if self.signatures.signer:
+            await sign(
+                target,
+                digest,
+                images=self.images,
+                signatures=self.signatures,
+                commit=self.commit,
+                bases=[self.base_image],
+                platforms=[str(await image.platform()) for image in [self.container, *self.variants]],
+                evidence=self.evidence,
+            )
         return Release(
             reference=str(pinned),
             digest=digest,
@@ -94,6 +110,7 @@ class Cleared:
             delivery=self.delivery,
             registry=target,
             images=self.images,
+            trust=self.signatures.trust,
             name=self.name,
             rehearsal=registry is None,
         )

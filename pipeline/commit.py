@@ -49,6 +49,7 @@ class Commit:
     created: Annotated[str, Doc("Commit time, RFC 3339, or empty where it is unknown.")] = field(default="")
     epoch: Annotated[int, Doc("Commit time, seconds since 1970, or 0.")] = field(default=0)
     url: Annotated[str, Doc("Address of the repository, without credentials, or empty.")] = field(default="")
+    path: Annotated[str, Doc("What of it is built: the service's folder.")] = field(default="")
     dirty: Annotated[bool, Doc("Whether the source holds what no commit holds.")] = field(default=False)
     changes: Annotated[list[str], Doc("That, as `git status` names it.")] = field(default=list)
 
@@ -133,6 +134,21 @@ def harmless_config(listed: str) -> tuple[str, str]:
     return "".join(f"{line}\n" for line in lines), without_credentials(given.get("remote.origin.url", ""))
 
 
+async def read_origin(source: dagger.Directory, *, image: str) -> str:
+    """Return the address of a source's remote `origin`, or an empty string.
+
+    Args:
+        source: the root of the repository, with its `.git`.
+        image: an image with Git.
+    """
+    config = ".git/config"
+    if not await source.exists(config, expected_type=dagger.ExistsType.REGULAR_TYPE, do_not_follow_symlinks=True):
+        return ""
+    reader = dag.container().from_(image).with_mounted_file("/config", source.file(config))
+    argv = ["git", "config", "--file", "/config", "--no-includes", "--null", "--list"]
+    return harmless_config(await run(reader, argv, what="git"))[1]
+
+
 async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: str = "") -> Commit:
     """Read the commit of a working tree, and whether `path` in it differs from that commit.
 
@@ -149,14 +165,14 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
     if sha:
         parse_sha(sha)
     if not await source.exists(".git", do_not_follow_symlinks=True):
-        return Commit(sha=sha or UNVERSIONED, dirty=not sha)
+        return Commit(sha=sha or UNVERSIONED, path=path, dirty=not sha)
     if not await source.exists(".git", expected_type=dagger.ExistsType.DIRECTORY_TYPE, do_not_follow_symlinks=True):
         if sha:
             raise InvalidInputError(
                 f"whether the source is commit {sha} cannot be told: its .git is no folder, but names one elsewhere",
                 hint="give a clone as --source, not a worktree or submodule",
             )
-        return Commit(sha=UNVERSIONED, dirty=True)
+        return Commit(sha=UNVERSIONED, path=path, dirty=True)
 
     def git(tree: dagger.Directory) -> dagger.Container:
         container = dag.container().from_(image).with_mounted_directory("/source", tree).with_workdir("/source")
@@ -186,4 +202,4 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
             f"commit {sha} is not what the source holds: its HEAD is {head}",
             hint="leave --commit out, or check that commit out",
         )
-    return Commit(sha=head, created=created, epoch=int(epoch), url=url, dirty=bool(changes), changes=changes)
+    return Commit(sha=head, created=created, epoch=int(epoch), url=url, path=path, dirty=bool(changes), changes=changes)

@@ -1,5 +1,6 @@
 """A release in an environment, and the proof that it works there."""
 
+import dataclasses
 from typing import Annotated
 
 import dagger
@@ -7,6 +8,7 @@ from dagger import Doc, dag
 
 from pipeline import history, smoke
 from pipeline.arguments import (
+    AllowUnsigned,
     ApiServer,
     Context,
     ForceConflicts,
@@ -14,9 +16,12 @@ from pipeline.arguments import (
     Manifests,
     MaxAgeHours,
     Namespace,
+    Password,
+    RegistryService,
     RolloutSeconds,
     SmokeUrl,
     UrlService,
+    Username,
     Wait,
 )
 from pipeline.delivery import manifests_in, test_in
@@ -25,8 +30,10 @@ from pipeline.execution import check_positive, run_id
 from pipeline.history import Entry
 from pipeline.images import Images
 from pipeline.place import LEASE_SECONDS, ROLLOUT_SECONDS, STABLE_SECONDS, Place, Subject
+from pipeline.registry import Registry, check_credentials
 from pipeline.report import PASSED, Run, Stage, to_json, to_markdown
 from pipeline.schema import field, function, object_type, uncached
+from pipeline.signing import admit
 from pipeline.toolchain import PORT
 
 MAX_AGE_HOURS = 168
@@ -44,6 +51,7 @@ class Deployment:
     service: Annotated[dagger.Service | None, Doc("The running service, in a rehearsal.")] = field(default=None)
     place: Annotated[Place | None, Doc("The environment, in a cluster.")] = field(default=None)
     run: Annotated[str, Doc("The run that deployed it.")] = field(default="")
+    unsigned: Annotated[str, Doc("Why it was deployed without a signature, or empty.")] = field(default="")
 
     @classmethod
     async def into(
@@ -52,17 +60,29 @@ class Deployment:
         subject: Subject,
         manifests: dagger.Directory | None,
         *,
+        registry: Registry,
+        allow_unsigned: bool,
         seconds: int,
         wait: int,
         force_conflicts: bool,
     ) -> "Deployment":
-        """Roll a release out in a cluster, with the given manifests or else the service's own.
+        """Verify a release and roll it out in a cluster, with the given manifests or else the service's own.
 
         Raises:
             SlipwayError: with what failed, and how bringing back went.
         """
         run = run_id()
         folder = await manifests_in(place.delivery, manifests)
+        unsigned = await admit(
+            registry,
+            subject.pinned.digest,
+            subject.commit,
+            images=place.images,
+            trust=place.trust,
+            what=f"deploy to {place.name}",
+            allow_unsigned=allow_unsigned,
+        )
+        subject = dataclasses.replace(subject, unsigned=unsigned)
         await place.roll_out(subject, folder, run, seconds=seconds, wait=wait, force_conflicts=force_conflicts)
         return cls(
             release=subject.reference,
@@ -71,6 +91,7 @@ class Deployment:
             images=place.images,
             place=place,
             run=run,
+            unsigned=unsigned,
         )
 
     @uncached
@@ -181,15 +202,22 @@ class Proof:
         wait: Wait = LEASE_SECONDS,
         force_conflicts: ForceConflicts = False,
         link: Link = "",
+        username: Username = "",
+        password: Password = None,
+        registry_service: RegistryService = None,
+        allow_unsigned: AllowUnsigned = False,
     ) -> Deployment:
         """Deploy to the next environment the very digest that was proven here; nothing is built.
 
-        The proof is looked up again: it must be the last word on that digest.
+        The proof is looked up again: it must be the last word on that digest. Signature, provenance and SBOM are
+        checked in the registry, whose credentials these are.
 
-        Errors: no approver; a proof that is missing, failed, superseded or too old; whatever `deploy` may meet.
+        Errors: no approver; no signature, or another's; a proof that is missing, failed, superseded or too old;
+        whatever `deploy` may meet.
         """
         check_positive("seconds", seconds)
         approver = check_approver(approved_by)
+        check_credentials(username, password)
         if self.place is None:
             raise NotPromotableError(
                 "promote: a rehearsal proves nothing about an environment", hint="deploy to staging first"
@@ -208,7 +236,20 @@ class Proof:
             link=link,
         )
         return await Deployment.into(
-            place, subject, manifests, seconds=seconds, wait=wait, force_conflicts=force_conflicts
+            place,
+            subject,
+            manifests,
+            registry=Registry(
+                address=str(subject.pinned.repository),
+                username=username,
+                password=password,
+                service=registry_service,
+                client_image=place.images.node,
+            ),
+            allow_unsigned=allow_unsigned,
+            seconds=seconds,
+            wait=wait,
+            force_conflicts=force_conflicts,
         )
 
 

@@ -90,6 +90,7 @@ class Environment:
             password=password,
             registry_service=registry_service,
             images=self.place.images,
+            trust=self.place.trust,
             name=self.place.service,
             delivery=self.place.delivery,
         )

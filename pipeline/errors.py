@@ -59,6 +59,14 @@ class RegistryError(SlipwayError):
     """The registry refused, failed for good, or serves other bytes than were pushed."""
 
 
+class UntrustedError(SlipwayError):
+    """A release's signature, provenance or SBOM is missing, or of somebody or something else."""
+
+
+class UnsignedError(UntrustedError):
+    """A release has no signature at all, or nobody is trusted to sign."""
+
+
 class ClusterError(SlipwayError):
     """The Kubernetes API server refused, failed for good, or cannot be reached."""
 

@@ -85,6 +85,7 @@ class Entry:
         proven: when its smoke test passed and its pods had stayed, or empty.
         failed: when it failed, or empty.
         url: where the smoke test asked, or empty for inside the cluster.
+        unsigned: why it was deployed without a signature, or empty.
         replaced: digest of the release that ran until then, or empty.
         restored: the reference that runs again after a failure, or empty.
     """
@@ -98,6 +99,7 @@ class Entry:
     by: str = ""
     approved_by: str = ""
     link: str = ""
+    unsigned: str = ""
     replaced: str = ""
     result: str = "running"
     ended: str = ""
@@ -130,7 +132,7 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-_BEGUN = ("action", "reference", "commit", "committed", "by", "approved_by", "link", "replaced", "migrates")
+_BEGUN = ("action", "reference", "commit", "committed", "by", "approved_by", "link", "unsigned", "replaced", "migrates")
 
 
 def fold(records: Iterable[Record]) -> list[Entry]:
@@ -376,6 +378,7 @@ def table(entries: Sequence[Entry]) -> str:
             entry.digest.removeprefix("sha256:")[:12],
             entry.commit[:12],
             ("never ended" if entry.result == "running" and entry is not entries[-1] else entry.result)
+            + (", unsigned" if entry.unsigned else "")
             + (f", restored {entry.restored.rpartition(':')[2][:12]}" if entry.restored else ""),
             str(entry.seconds or ""),
             entry.by.removeprefix("system:serviceaccount:").replace(":", "/"),

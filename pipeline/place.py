@@ -26,6 +26,7 @@ from pipeline.kubernetes.watch import Watch
 from pipeline.ledger import Ledger
 from pipeline.references import Pinned, check_name
 from pipeline.schema import field, object_type
+from pipeline.signatures import Trust
 
 ROLLOUT_SECONDS = 300
 LEASE_SECONDS = 600
@@ -61,6 +62,7 @@ class Subject:
         action: deploy, promote or rollback.
         approved_by: who approved it, or empty.
         link: address of the CI run, or empty.
+        unsigned: why it is deployed without a signature, or empty.
     """
 
     reference: str
@@ -70,6 +72,7 @@ class Subject:
     action: str
     approved_by: str = ""
     link: str = ""
+    unsigned: str = ""
 
     @property
     def pinned(self) -> Pinned:
@@ -89,6 +92,7 @@ class Place:
     service: Annotated[str, Doc("Name of the service: also that of the image in the manifests.")] = field()
     cluster: Annotated[Cluster, Doc("The cluster and namespace.")] = field()
     images: Annotated[Images, Doc("The images that the stages run in.")] = field()
+    trust: Annotated[Trust, Doc("Whose signature a release needs.")] = field()
     delivery: Annotated[dagger.Directory, Doc("The service's own manifests (deploy/) and smoke test.")] = field()
 
     @classmethod
@@ -102,6 +106,7 @@ class Place:
         namespace: str,
         api_server: dagger.Service | None,
         images: Images,
+        trust: Trust,
         delivery: dagger.Directory,
     ) -> "Place":
         """Take up an environment of a service in a cluster.
@@ -123,7 +128,7 @@ class Place:
             api_server=api_server,
             kubectl_image=images.kubectl,
         )
-        return cls(name=name, service=service, cluster=cluster, images=images, delivery=delivery)
+        return cls(name=name, service=service, cluster=cluster, images=images, trust=trust, delivery=delivery)
 
     async def beside(
         self,
@@ -144,6 +149,7 @@ class Place:
                 namespace=namespace,
                 api_server=api_server,
                 images=self.images,
+                trust=self.trust,
                 delivery=self.delivery,
             )
         check_environment(name)

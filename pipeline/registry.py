@@ -76,6 +76,11 @@ class Registry:
     password: Annotated[dagger.Secret | None, Doc("Password or token.")] = field(default=None)
     service: Annotated[dagger.Service | None, Doc("The registry as a service of this session.")] = field(default=None)
 
+    @property
+    def port(self) -> str:
+        """Port of the service."""
+        return Repository.parse(self.address).host.partition(":")[2] or "80"
+
     def authorised(self, container: dagger.Container) -> dagger.Container:
         """Return the container with the credentials; last in a chain, so that they change no cache key."""
         if self.username and self.password:
@@ -105,7 +110,7 @@ class Registry:
         base = f"{repository.scheme}://{repository.host}"
         if self.service:
             client = client.with_service_binding(SERVICE_ALIAS, self.service)
-            base = f"http://{SERVICE_ALIAS}:{repository.host.partition(':')[2] or '80'}"
+            base = f"http://{SERVICE_ALIAS}:{self.port}"
         argv = ["node", "/slipway/manifest.mjs", base, repository.path, reference]
         if self.username and self.password:
             client = client.with_mounted_secret(PASSWORD_FILE, self.password)

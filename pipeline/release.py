@@ -7,6 +7,7 @@ import dagger
 from dagger import Doc, dag
 
 from pipeline.arguments import (
+    AllowUnsigned,
     ApiServer,
     Context,
     ForceConflicts,
@@ -38,6 +39,8 @@ from pipeline.report import FAILED, PASSED, Run, Stage
 from pipeline.scanning import check_scanned, examine
 from pipeline.schema import field, object_type, uncached
 from pipeline.shipment import Shipment
+from pipeline.signatures import Trust
+from pipeline.signing import verify
 from pipeline.toolchain import PORT
 from pipeline.verdict import Status
 
@@ -52,6 +55,7 @@ class Release:
     commit: Annotated[str, Doc("The commit it was built from.")] = field()
     registry: Annotated[Registry, Doc("Where it is kept.")] = field()
     images: Annotated[Images, Doc("The images that the stages run in.")] = field()
+    trust: Annotated[Trust, Doc("Whose signature it needs to be deployed.")] = field()
     name: Annotated[str, Doc("Name of the service.")] = field()
     committed: Annotated[str, Doc("When that commit was made, RFC 3339, or empty.")] = field(default="")
     rehearsal: Annotated[bool, Doc("Whether the registry is a throwaway one.")] = field(default=False)
@@ -66,6 +70,7 @@ class Release:
         password: dagger.Secret | None,
         registry_service: dagger.Service | None,
         images: Images,
+        trust: Trust,
         name: str,
         delivery: dagger.Directory,
     ) -> "Release":
@@ -77,6 +82,7 @@ class Release:
             password: of the registry, or None.
             registry_service: the registry as a service, for localhost addresses.
             images: that the stages run in.
+            trust: whose signature it needs.
             name: of the service; the last part of the repository's path if empty.
             delivery: what the service brings for its delivery.
 
@@ -110,6 +116,7 @@ class Release:
             committed=stored.created,
             registry=registry,
             images=images,
+            trust=trust,
             name=name or pinned.repository.path.rpartition("/")[2],
             delivery=delivery,
         )
@@ -127,15 +134,17 @@ class Release:
         wait: Wait = LEASE_SECONDS,
         force_conflicts: ForceConflicts = False,
         link: Link = "",
+        allow_unsigned: AllowUnsigned = False,
     ) -> Deployment:
         """Deploy by digest: to a cluster's environment, or in a rehearsal beside a PostgreSQL of its own.
 
         The migration is rehearsed (`--dry-run`) before it is done; an image without dist/migrate.js has none. If the
         rollout fails, what was proven in the environment before is brought back, and the run fails all the same.
-        Production is reached by a promotion only.
+        Production is reached by a promotion only. In a cluster, signature, provenance and SBOM are checked first.
 
-        Errors: other bytes than the digest; a failing migration; manifests that may not be applied; a rollout that
-        cannot heal or is not done in time, with its events and last words; another run that holds the environment.
+        Errors: no signature, or another's; other bytes than the digest; a failing migration; manifests that may not be
+        applied; a rollout that cannot heal or is not done in time, with its events and last words; another run that
+        holds the environment.
         """
         check_positive("seconds", seconds)
         if environment == REHEARSAL and kubeconfig is None:
@@ -145,6 +154,8 @@ class Release:
             await self._place(environment, kubeconfig, context, namespace, api_server),
             await self._subject(link),
             manifests,
+            registry=self.registry,
+            allow_unsigned=allow_unsigned,
             seconds=seconds,
             wait=wait,
             force_conflicts=force_conflicts,
@@ -164,6 +175,17 @@ class Release:
         place = await self._place(environment, kubeconfig, context, namespace, api_server)
         folder = await manifests_in(self.delivery, manifests)
         return await place.foresee(await self._subject(""), folder, run_id())
+
+    @uncached
+    async def verify_release(self) -> str:
+        """Check signature, provenance and SBOM as `deploy` and `promote` do; tell whose they are.
+
+        Errors: one of them is missing, or of another signer, repository or commit.
+        """
+        whom = await verify(
+            self.registry, self.digest, self.commit, images=self.images, trust=self.trust, what="verify-release"
+        )
+        return f"signed by {whom}: provenance of {self.trust.repository} at {self.commit}, and an SBOM"
 
     @uncached
     async def rescan(self, ignore: IgnoreFile = None, scanner: Scanner = None, severity: Severity = None) -> Shipment:
@@ -217,6 +239,7 @@ class Release:
             namespace=namespace,
             api_server=api_server,
             images=self.images,
+            trust=self.trust,
             delivery=self.delivery,
         )
 

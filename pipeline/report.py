@@ -35,6 +35,7 @@ class Run:
 
     Args:
         environment: in a cluster, such as staging; empty where the engine runs the release.
+        unsigned: why it was deployed without a signature, or empty.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Run:
     reference: str = ""
     base_image: str = ""
     verdict: Verdict | None = None
+    unsigned: str = ""
     error: str = ""
 
     @property
@@ -82,6 +84,8 @@ def summary(run: Run) -> str:
     parts.append(headline(run))
     if run.verdict and run.verdict.status.value == UNAVAILABLE:
         parts.append(f"the image was NOT scanned: {run.verdict.reason}")
+    if run.unsigned:
+        parts.append(f"what is deployed is NOT verified: {run.unsigned}")
     if run.reference:
         parts.append(run.reference)
     return "\n\n".join(parts[:-1]) + "\n" + parts[-1] + "\n"
@@ -98,6 +102,7 @@ def to_json(run: Run) -> str:
         "environment": run.environment,
         "reference": run.reference,
         "base_image": run.base_image,
+        "unsigned": run.unsigned,
         "stages": [dataclasses.asdict(stage) for stage in run.stages],
         "scan": dataclasses.asdict(run.verdict) | {"status": run.verdict.status.value} if run.verdict else None,
         "error": run.error,
@@ -110,6 +115,8 @@ def to_markdown(run: Run) -> str:
     lines = [f"# {'✔' if run.passed else '✘'} {_cell(headline(run))}", ""]
     if run.reference:
         lines += [f"`{run.reference}`", ""]
+    if run.unsigned:
+        lines += [f"**Not verified:** {_cell(run.unsigned)}", ""]
     lines += ["| stage | result | seconds | detail |", "|---|---|---:|---|"]
     for stage in run.stages:
         seconds = f"{stage.seconds:.1f}" if stage.result != SKIPPED else ""

@@ -1,13 +1,16 @@
 """The module's entry: source comes in here, once."""
 
+import copy
+import dataclasses
 from pathlib import PurePosixPath
-from typing import Annotated
+from typing import Annotated, Self
 
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
 from pipeline import images
 from pipeline.arguments import (
+    AllowUnsigned,
     ApiServer,
     Context,
     IgnoreFile,
@@ -25,7 +28,7 @@ from pipeline.arguments import (
     Username,
 )
 from pipeline.cleared import Cleared
-from pipeline.commit import Commit, check_releasable, read_commit
+from pipeline.commit import Commit, check_releasable, read_commit, read_origin
 from pipeline.console import say
 from pipeline.database import database, database_url
 from pipeline.delivery import FOLDER, delivery_of, environments, ignores_in, manifests_in, render, test_in
@@ -43,6 +46,18 @@ from pipeline.report import UNAVAILABLE, Run
 from pipeline.scanning import check_severities
 from pipeline.schema import check, field, function, object_type, uncached
 from pipeline.shipment import Logbook, Shipment, StageStoppedError
+from pipeline.signatures import (
+    GITHUB_ISSUER,
+    SbomFormat,
+    Signatures,
+    Signer,
+    Trust,
+    check_signable,
+    check_signer,
+    check_trust,
+    own_key,
+)
+from pipeline.signing import check_signing, key_pair
 from pipeline.toolchain import Toolchain, check_manifest
 from pipeline.verdict import Status
 from pipeline.verified import Verified, check_platforms
@@ -87,6 +102,13 @@ class Slipway:
     git_image: Annotated[str, Doc("Git, which reads the commit of the source.")] = field(default=images.GIT)
     trivy_image: Annotated[str, Doc("Trivy, the scanner.")] = field(default=images.TRIVY)
     kubectl_image: Annotated[str, Doc("kubectl, for Kubernetes environments.")] = field(default=images.KUBECTL)
+    cosign_image: Annotated[str, Doc("Cosign, which signs and verifies.")] = field(default=images.COSIGN)
+    signer: Annotated[Signer | None, Doc("Who signs what is published: see `with-signer`.")] = field(
+        default=None, init=False
+    )
+    trust: Annotated[Trust | None, Doc("Whose signature is asked for: see `with-trust`.")] = field(
+        default=None, init=False
+    )
 
     @property
     def images(self) -> Images:
@@ -98,6 +120,7 @@ class Slipway:
             git=self.git_image,
             trivy=self.trivy_image,
             kubectl=self.kubectl_image,
+            cosign=self.cosign_image,
         )
 
     @property
@@ -171,7 +194,82 @@ class Slipway:
         name = await check_manifest(self.service)
         commit = await self._commit()
         await together(self.lint, self.types, self.unit, self.integration, self.manifests)
-        return Verified(source=self.service, commit=commit, images=self.images, name=name, npmrc=self.npmrc)
+        return Verified(
+            source=self.service,
+            commit=commit,
+            images=self.images,
+            signatures=await self._signatures(commit.url),
+            name=name,
+            npmrc=self.npmrc,
+        )
+
+    @function
+    def with_signer(
+        self,
+        key: Annotated[dagger.Secret | None, Doc("cosign's private key: file:cosign.key")] = None,
+        password: Annotated[dagger.Secret | None, Doc("Its password: env:COSIGN_PASSWORD")] = None,
+        identity_token: Annotated[
+            dagger.Secret | None, Doc("Keyless: an OIDC token for the audience `sigstore`.")
+        ] = None,
+        request_url: Annotated[str, Doc("Keyless, in a GitHub job: $ACTIONS_ID_TOKEN_REQUEST_URL")] = "",
+        request_token: Annotated[
+            dagger.Secret | None, Doc("Keyless, in a GitHub job: env:ACTIONS_ID_TOKEN_REQUEST_TOKEN")
+        ] = None,
+        signing_config: Annotated[dagger.File | None, Doc("Keyless, with a Sigstore of your own.")] = None,
+        sbom: Annotated[SbomFormat, Doc("Form of the SBOM.")] = SbomFormat.CYCLONEDX,
+    ) -> Self:
+        """Sign what is published, and attach provenance and SBOM, by the digest.
+
+        Errors: more than one way to sign, or half of one.
+        """
+        signer = Signer(
+            key=key,
+            password=password,
+            identity_token=identity_token,
+            request_url=request_url,
+            request_token=request_token,
+            signing_config=signing_config,
+            sbom=sbom,
+        )
+        return self._with(signer=check_signer(signer))
+
+    @function
+    async def with_trust(
+        self,
+        public_key: Annotated[
+            dagger.File | None, Doc("cosign.pub. Default: the service's or repository's own.")
+        ] = None,
+        signed_by: Annotated[
+            str,
+            Doc(
+                "Identity of a keyless signature: https://github.com/ORG/APP/.github/workflows/ship.yml@refs/heads/main"
+            ),
+        ] = "",
+        issuer: Annotated[str, Doc("Who vouches for the identity.")] = GITHUB_ISSUER,
+        repository: Annotated[str, Doc("Address of the repository. Default: that of the remote `origin`.")] = "",
+        trusted_root: Annotated[dagger.File | None, Doc("Keyless, with a Sigstore of your own.")] = None,
+    ) -> Self:
+        """Deploy and promote only what this key or identity signed, of this repository.
+
+        Errors: a key and an identity, or a malformed one.
+        """
+        key = await public_key.contents() if public_key else ""
+        if not key and not signed_by:
+            key = await own_key(self.source, self.path)
+        trust = Trust(
+            public_key=key, signed_by=signed_by, issuer=issuer, trusted_root=trusted_root, repository=repository
+        )
+        return self._with(trust=check_trust(trust))
+
+    @uncached
+    async def key_pair(
+        self, password: Annotated[dagger.Secret, Doc("That opens the private key: env:COSIGN_PASSWORD")]
+    ) -> dagger.Directory:
+        """Make a key pair to sign with: cosign.key, to keep secret, and cosign.pub, to commit.
+
+        `dagger call key-pair --password env:COSIGN_PASSWORD export --path .` puts both where you are.
+        """
+        return await key_pair(self.images, password)
 
     @uncached
     async def release(
@@ -192,6 +290,7 @@ class Slipway:
             password=password,
             registry_service=registry_service,
             images=self.images,
+            trust=await self._trust(),
             name=await self._name(),
             delivery=delivery_of(self.service),
         )
@@ -219,6 +318,7 @@ class Slipway:
             namespace=namespace,
             api_server=api_server,
             images=self.images,
+            trust=await self._trust(),
             delivery=delivery_of(self.service),
         )
         return Environment(place=place)
@@ -246,6 +346,7 @@ class Slipway:
         url: SmokeUrl = "",
         url_service: UrlService = None,
         link: Link = "",
+        allow_unsigned: AllowUnsigned = False,
     ) -> Shipment:
         """Run the whole chain: verify, build, scan, publish, deploy, smoke.
 
@@ -256,8 +357,6 @@ class Slipway:
         Errors: bad arguments at once, and a cluster that is not there or manifests that it would not take; then the
         failing stage, its tool's last lines and a hint.
         """
-        if kubeconfig is None and (environment or context or namespace or api_server or manifests or url):
-            raise InvalidInputError("ship: there is no cluster to deploy to", hint="give --kubeconfig env:KUBECONFIG")
         check_target(registry, username, password, registry_service)
         check_platforms(platforms)
         check_severities(severity)
@@ -265,15 +364,19 @@ class Slipway:
             check_tag(tag)
         if registry is not None:
             check_releasable(await self._commit())
+        await self._signatures()
         if kubeconfig:
             if registry is None:
                 raise InvalidInputError("ship: a cluster needs a registry to pull from", hint="give --registry")
             environment = environment or STAGING
             check_deployable(environment)
             where = await self.environment(environment, kubeconfig, context, namespace, api_server)
+            if not allow_unsigned:
+                check_signable(self.signer, where.place.trust)
             await where.place.check(await manifests_in(where.place.delivery, manifests))
-        for platform in platforms or ():
-            await self._check_runnable(platform)
+        elif environment or context or namespace or api_server or manifests or url:
+            raise InvalidInputError("ship: there is no cluster to deploy to", hint="give --kubeconfig env:KUBECONFIG")
+        await self._check_runnable(platforms)
         rehearsal = registry is None
         log = Logbook()
         told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal, environment=environment)
@@ -282,7 +385,7 @@ class Slipway:
             verified = await log.stage("verify", self.verify())
             told.name, told.commit, told.dirty = verified.name, verified.commit.sha, verified.commit.dirty
             candidate = await log.stage("build", verified.build(platforms))
-            told.base_image = await self.toolchain.base().image_ref()
+            told.base_image = candidate.base_image
 
             async def scan() -> Cleared:
                 nonlocal evidence
@@ -297,15 +400,29 @@ class Slipway:
             release = await log.stage("publish", cleared.publish(registry, username, password, tag, registry_service))
             told.reference = release.reference
             deploying = release.deploy(
-                environment or REHEARSAL, kubeconfig, context, namespace, api_server, manifests, link=link
+                environment or REHEARSAL,
+                kubeconfig,
+                context,
+                namespace,
+                api_server,
+                manifests,
+                link=link,
+                allow_unsigned=allow_unsigned,
             )
             deployment = await log.stage("deploy", deploying)
+            told.unsigned = deployment.unsigned
             test = await test_in(release.delivery, None)
             proof = await log.stage("smoke", deployment.smoke(test, url=url, url_service=url_service))
             log.stages["smoke"].detail = f"attempt {proof.attempts}"
         except StageStoppedError:
             told.error = log.error
         return Shipment.of(told, evidence)
+
+    def _with(self, *, signer: Signer | None = None, trust: Trust | None = None) -> Self:
+        """Return another one, which signs or trusts otherwise."""
+        other = copy.copy(self)
+        other.signer, other.trust = signer or self.signer, trust or self.trust
+        return other
 
     async def _npm(
         self, name: str, container: dagger.Container | None = None, seconds: int = GATE_SECONDS, beside: str = ""
@@ -323,17 +440,35 @@ class Slipway:
         say("verify", f"{name} passed")
         return output
 
-    async def _check_runnable(self, platform: str) -> None:
+    async def _signatures(self, url: str = "") -> Signatures:
+        """Return who signs, after seeing that it can, and whose signature is asked for."""
+        signatures = Signatures(signer=self.signer, trust=await self._trust(url))
+        if self.signer:
+            check_signing(signatures)
+        return signatures
+
+    async def _trust(self, url: str = "") -> Trust:
+        """Return whose signature is asked for: as `with_trust` says, else of the source's own cosign.pub, if any.
+
+        Args:
+            url: address of the source's repository, where it was read before.
+        """
+        given = self.trust or check_trust(Trust(public_key=await own_key(self.source, self.path)))
+        address = given.repository or url or await read_origin(self.source, image=self.git_image)
+        return dataclasses.replace(given, repository=address)
+
+    async def _check_runnable(self, platforms: list[str] | None) -> None:
         """Refuse a platform that the engine cannot run, before any work is done for it."""
-        node = Toolchain(self.service, self.images, platform=platform).base()
-        try:
-            await node.with_exec(["node", "--version"]).sync()
-        except dagger.QueryError as error:
-            raise InvalidInputError(
-                f"platform {platform} cannot be run here",
-                output=str(error),
-                hint="leave it out, or use an engine with an emulator for it (binfmt_misc)",
-            ) from error
+        for platform in platforms or ():
+            node = Toolchain(self.service, self.images, platform=platform).base()
+            try:
+                await node.with_exec(["node", "--version"]).sync()
+            except dagger.QueryError as error:
+                raise InvalidInputError(
+                    f"platform {platform} cannot be run here",
+                    output=str(error),
+                    hint="leave it out, or use an engine with an emulator for it (binfmt_misc)",
+                ) from error
 
     async def _name(self) -> str:
         """Return the service's name, or an empty string where there is no service in the source."""

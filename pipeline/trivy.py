@@ -1,6 +1,6 @@
 """Trivy: its command lines, and what its JSON says.
 
-One scan writes JSON; SARIF, table and SBOM are converted from it, so all four tell of the same scan. Findings are
+One scan writes JSON; SARIF, table and SBOMs are converted from it, so all of them tell of the same scan. Findings are
 read from the JSON and not from the exit code, which is 1 for findings and errors alike.
 Source: trivy.dev, `image`, `convert` and `version`, 0.75.
 """
@@ -18,7 +18,13 @@ SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN")
 SCHEMA_VERSION = 2
 JSON_FILE = "trivy.json"
 # What `convert` makes of the JSON: format and file name.
-CONVERSIONS = {"sarif": "trivy.sarif", "table": "trivy.txt", "cyclonedx": "sbom.cyclonedx.json"}
+SBOM_FILES = {"cyclonedx": "sbom.cyclonedx.json", "spdx": "sbom.spdx.json"}
+CONVERSIONS = {
+    "sarif": "trivy.sarif",
+    "table": "trivy.txt",
+    "cyclonedx": SBOM_FILES["cyclonedx"],
+    "spdx-json": SBOM_FILES["spdx"],
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pipeline.delivery import delivery_of
 from pipeline.errors import InvalidInputError, StageFailedError
 from pipeline.images import Images
 from pipeline.schema import field, function, object_type
+from pipeline.signatures import Signatures
 from pipeline.toolchain import Toolchain
 
 
@@ -23,6 +24,7 @@ class Verified:
     source: Annotated[dagger.Directory, Doc("The folder with package.json.")] = field()
     commit: Annotated[Commit, Doc("The commit of the source.")] = field()
     images: Annotated[Images, Doc("The images that the stages run in.")] = field()
+    signatures: Annotated[Signatures, Doc("Who signs, and is trusted.")] = field()
     name: Annotated[str, Doc("Name of the service, from package.json.")] = field()
     npmrc: Annotated[dagger.Secret | None, Doc("npm's user configuration.")] = field(default=None)
 
@@ -54,6 +56,8 @@ class Verified:
             variants=containers[1:],
             commit=self.commit,
             images=self.images,
+            signatures=self.signatures,
+            base_image=await Toolchain(self.source, self.images).base().image_ref(),
             name=self.name,
             delivery=delivery_of(self.source),
         )

@@ -1,10 +1,12 @@
 """The engines that tests run on, and a small service in a Git repository: each contract holds on both engines."""
 
+import dataclasses
 import json
 import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +16,41 @@ import pytest
 
 from launch import engine as launcher
 from pipeline import images
+from pipeline.images import Images
+from pipeline.signatures import Signatures, Signer, Trust
+from pipeline.signing import key_pair
 from pipeline.slipway import Slipway
 
+REPOSITORY = "https://git.example.com/org/tiny"
 ROOT = Path(__file__).resolve().parent.parent
 FIXTURES = ROOT / "tests" / "fixtures"
 ENGINES = ("embedded", "dagger")
 
 Make = Callable[..., Slipway]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A key to sign with, and what is trusted where that is asked for."""
+
+    signer: Signer
+    public_key: str
+
+    @classmethod
+    async def make(cls, dag: dagger.Client) -> "KeyPair":
+        """Make one, as `key-pair` does."""
+        password = dag.set_secret(f"password-{uuid.uuid4().hex}", uuid.uuid4().hex)
+        made = await key_pair(Images(), password)
+        key = dag.set_secret(f"key-{uuid.uuid4().hex}", await made.file("cosign.key").contents())
+        return cls(Signer(key=key, password=password), await made.file("cosign.pub").contents())
+
+    def trust(self, repository: str = REPOSITORY) -> Trust:
+        """Return the trust in this key."""
+        return Trust(public_key=self.public_key, repository=repository)
+
+    def signatures(self, repository: str = REPOSITORY) -> Signatures:
+        """Return this key as signer and trusted."""
+        return Signatures(signer=self.signer, trust=self.trust(repository))
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -45,6 +75,12 @@ async def dag(engine: str) -> AsyncIterator[dagger.Client]:
     """The SDK's global client, connected to the engine."""
     async with dagger.connection():
         yield dagger.dag
+
+
+@pytest.fixture(scope="session")
+async def keys(dag: dagger.Client) -> KeyPair:
+    """A key pair of this run."""
+    return await KeyPair.make(dag)
 
 
 @contextmanager

@@ -16,15 +16,18 @@ import pytest
 import yaml
 
 from pipeline import images
+from pipeline.commit import Commit
 from pipeline.environment import Environment
 from pipeline.release import Release
+from pipeline.signing import sign
 from pipeline.slipway import Slipway
+from pipeline.trivy import SBOM_FILES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 DEPLOY = ROOT / "app" / "deploy"
 NAME = "tiny"
-SHA = {"good": "a" * 40, "better": "b" * 40, "bad": "c" * 40}
+SHA = {"good": "a" * 40, "better": "b" * 40, "bad": "c" * 40, "unsigned": "d" * 40}
 
 
 def _load(name: str) -> ModuleType:
@@ -63,6 +66,7 @@ class Space:
 
     control: Any
     dag: dagger.Client
+    registry: dagger.Service
     folder: Path
     name: str = field(default_factory=lambda: f"t-{uuid.uuid4().hex[:8]}")
 
@@ -175,9 +179,9 @@ class Space:
 
 
 @pytest.fixture
-def space(control: Any, dag: dagger.Client, tmp_path: Path) -> Space:
+def space(control: Any, dag: dagger.Client, registry: dagger.Service, tmp_path: Path) -> Space:
     """The test's namespaces; staging is there."""
-    made = Space(control, dag, tmp_path)
+    made = Space(control, dag, registry, tmp_path)
     made.add("staging")
     return made
 
@@ -192,15 +196,20 @@ async def registry(dag: dagger.Client) -> dagger.Service:
 
 
 @pytest.fixture(scope="session")
-async def slipway(dag: dagger.Client) -> Slipway:
-    """The module for a service that is called `tiny`."""
-    source = dag.directory().with_new_file("service/package.json", f'{{"name": "{NAME}", "scripts": {{}}}}')
-    return Slipway(source=source.with_new_file("service/package-lock.json", "{}"), path="service")
+async def slipway(dag: dagger.Client, keys: Any) -> Slipway:
+    """The module for a service that is called `tiny`, and trusts one key."""
+    source = (
+        dag.directory()
+        .with_new_file("service/package.json", f'{{"name": "{NAME}", "scripts": {{}}}}')
+        .with_new_file("service/package-lock.json", "{}")
+        .with_new_file("service/cosign.pub", keys.public_key)
+    )
+    return await Slipway(source=source, path="service").with_trust(repository=keys.trust().repository)
 
 
 @pytest.fixture(scope="session")
-async def releases(dag: dagger.Client, registry: dagger.Service, slipway: Slipway) -> dict[str, Release]:
-    """Published releases, by name: same service, other commits."""
+async def releases(dag: dagger.Client, registry: dagger.Service, slipway: Slipway, keys: Any) -> dict[str, Release]:
+    """Published releases, by name: same service, other commits. All are signed but `unsigned`."""
     found = {}
     for name, sha in SHA.items():
         image = (
@@ -213,6 +222,17 @@ async def releases(dag: dagger.Client, registry: dagger.Service, slipway: Slipwa
         )
         reference = await image.publish(f"localhost:5000/{NAME}:{name}", registry_service=registry)
         found[name] = await slipway.release(reference, registry_service=registry)
+        if name != "unsigned":
+            await sign(
+                found[name].registry,
+                found[name].digest,
+                images=found[name].images,
+                signatures=keys.signatures(),
+                commit=Commit(sha=sha, path="service"),
+                bases=[images.NODE],
+                platforms=["linux/amd64"],
+                evidence=dag.directory().with_new_file(SBOM_FILES["cyclonedx"], '{"bomFormat": "CycloneDX"}'),
+            )
     return found
 
 

@@ -1,6 +1,7 @@
 """Delivery to a real Kubernetes API server. After each: what the cluster holds, not only what was said."""
 
 import asyncio
+import dataclasses
 import datetime
 import json
 import uuid
@@ -21,6 +22,8 @@ from pipeline.errors import (
     SlipwayError,
     SmokeFailedError,
     StageFailedError,
+    UnsignedError,
+    UntrustedError,
 )
 from pipeline.release import Release
 
@@ -257,7 +260,9 @@ async def test_what_somebody_else_deployed_since_is_not_proven(
 
 async def promote(space: Any, proof: Proof, **arguments: Any) -> Deployment:
     given = {"to": "production", "approved_by": "Ada", "namespace": f"{space.name}-production", "seconds": 40}
-    return await proof.promote(**given | {"manifests": space.manifests()} | arguments)
+    return await proof.promote(
+        **given | {"manifests": space.manifests(), "registry_service": space.registry} | arguments
+    )
 
 
 async def test_the_proven_digest_is_promoted_and_who_approved_it_is_remembered(
@@ -276,6 +281,45 @@ async def test_the_proven_digest_is_promoted_and_who_approved_it_is_remembered(
     assert report["reference"] == releases["good"].reference
     [entry] = await history("production")
     assert (entry["action"], entry["approved_by"], entry["result"]) == ("promote", "Ada", "proven")
+
+
+async def test_what_is_not_signed_is_neither_deployed_nor_promoted(
+    space: Any, deploy: Deploy, ship: Ship, environment: TakeUp, history: Remember
+):
+    space.add("production")
+    with pytest.raises(
+        UnsignedError, match=r"deploy to staging: localhost:5000/tiny@sha256:[0-9a-f]{64} is not signed"
+    ):
+        await deploy("unsigned")
+    assert (space.live(), await history()) == ("", [])
+    assert {*space.names("v1/configmaps")} <= {"kube-root-ca.crt"}
+    proof = await ship("unsigned", allow_unsigned=True)
+    with pytest.raises(UnsignedError, match=r"deploy to production: .* is not signed"):
+        await promote(space, proof)
+    assert space.live("production") == ""
+    await promote(space, proof, allow_unsigned=True)
+    for name in ("staging", "production"):
+        [entry] = await history(name)
+        assert entry["unsigned"].endswith("is not signed")
+        assert "unsigned" in await (await environment(name)).history()
+
+
+async def test_a_signed_release_of_another_repository_is_not_deployed(
+    space: Any, releases: dict[str, Release], deploy: Deploy
+):
+    release = releases["good"]
+    stranger = dataclasses.replace(
+        release, trust=dataclasses.replace(release.trust, repository="https://other.example/app")
+    )
+    with pytest.raises(UntrustedError, match="no provenance of the commit and repository"):
+        await stranger.deploy(
+            "staging",
+            namespace=f"{space.name}-staging",
+            manifests=space.manifests(),
+            allow_unsigned=True,
+            **space.access,
+        )
+    assert space.live() == ""
 
 
 async def test_nothing_is_promoted_without_an_approver(space: Any, ship: Ship):

@@ -25,8 +25,11 @@ async def test_ship_delivers_to_staging_and_proves_it(
     make: Callable[..., Slipway],
     scanner: Callable[[str], dagger.Container],
     history: Callable[[], Awaitable[list[dict[str, Any]]]],
+    keys: Any,
 ):
-    shipment = await make().ship(
+    slipway = await make({"cosign.pub": keys.public_key}).with_trust(repository=keys.trust().repository)
+    signing = slipway.with_signer(key=keys.signer.key, password=keys.signer.password)
+    shipment = await signing.ship(
         registry="localhost:5000/tiny",
         registry_service=registry,
         scanner=scanner("clean"),
@@ -41,7 +44,21 @@ async def test_ship_delivers_to_staging_and_proves_it(
     [entry] = await history()
     assert (entry["result"], entry["reference"]) == ("proven", shipment.reference)
     assert entry["link"] == "https://ci.example.com/run/1"
+    assert entry["unsigned"] == ""
     assert json.loads(shipment.document)["environment"] == "staging"
+    release = await signing.release(shipment.reference, registry_service=registry)
+    assert release.commit in await release.verify_release()
+
+
+async def test_ship_does_not_begin_what_could_not_be_deployed_unsigned(
+    space: Any, registry: dagger.Service, make: Callable[..., Slipway], keys: Any
+):
+    given = {"registry": "localhost:5000/tiny", "registry_service": registry, "manifests": space.manifests()}
+    broken = {"service/test/unit.test.js": "process.exit(1)"}
+    with pytest.raises(InvalidInputError, match="nobody is trusted to sign releases"):
+        await make(broken).ship(**given | space.access)
+    with pytest.raises(InvalidInputError, match="nobody signs"):
+        await make(broken | {"cosign.pub": keys.public_key}).ship(**given | space.access)
 
 
 async def test_ship_tells_of_a_rollout_that_failed_and_of_what_became_of_the_environment(
@@ -53,6 +70,7 @@ async def test_ship_tells_of_a_rollout_that_failed_and_of_what_became_of_the_env
         scanner=scanner("clean"),
         namespace=f"{space.name}-staging",
         manifests=space.manifests("crash-loop"),
+        allow_unsigned=True,
         **space.access,
     )
     assert not shipment.passed

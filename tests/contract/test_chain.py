@@ -55,6 +55,7 @@ async def test_a_rehearsal_ends_with_a_digest_and_a_report(make: Make, scanner: 
         "trivy.sarif",
         "trivy.txt",
         "sbom.cyclonedx.json",
+        "sbom.spdx.json",
     }
 
 
