@@ -83,14 +83,14 @@ def test_each_event_calls_its_task_with_its_rights_and_secrets_and_no_others():
         ),
         ("ship.yml", "push"): (
             "stage",
-            ["contents: read", "packages: write", "security-events: write"],
-            ["REGISTRY_PASSWORD", "STAGING_KUBECONFIG"],
+            ["contents: read", "id-token: write", "packages: write", "security-events: write"],
+            ["REGISTRY_PASSWORD", "SIGNING_KEY", "SIGNING_PASSWORD", "STAGING_KUBECONFIG"],
             "staging",
         ),
         ("ship.yml", "release"): (
             "promote",
-            ["actions: read", "contents: read"],
-            ["PRODUCTION_KUBECONFIG"],
+            ["actions: read", "contents: read", "packages: read"],
+            ["PRODUCTION_KUBECONFIG", "REGISTRY_PASSWORD"],
             "production",
         ),
         **{
@@ -201,6 +201,8 @@ class Runner:
             "GITHUB_RUN_ID": "7",
             "GITHUB_SERVER_URL": "https://github.example.com",
             "GITHUB_SHA": SHA,
+            "GITHUB_WORKFLOW_REF": "Org/App/.github/workflows/ship.yml@refs/tags/v1@2",
+            "ACTIONS_ID_TOKEN_REQUEST_URL": "https://token.example.com/?job=7",
             "RUNNER_TEMP": str(self.temp),
             "APPROVED_BY": "",
             "DIGEST": "",
@@ -227,6 +229,11 @@ class Runner:
 
 REPORT = ["report", "export", "--path", "report"]
 BEFORE = ["--progress", "plain", "call", "--mod", ".", "--source", ".", "--path", "app"]
+ADDRESS = "https://github.example.com/Org/App"
+TRUST = [
+    *("with-trust", "--repository", ADDRESS, "--signed-by"),
+    f"{ADDRESS}/.github/workflows/ship.yml@refs/heads/main",
+]
 LINK = ["--link", "https://github.example.com/Org/App/actions/runs/7"]
 
 
@@ -240,15 +247,43 @@ def test_stage_publishes_to_the_repositorys_own_registry_and_deploys(runner: Run
     folder = f"file:{runner.temp}/slipway"
     credentials = ["--username", "ada", "--password", f"{folder}/registry-password"]
     ship = ["ship", "--registry", "ghcr.io/org/app", *credentials, "--kubeconfig", f"{folder}/kubeconfig", *LINK]
-    assert runner.called("dagger") == [[*BEFORE, *ship, *REPORT]]
+    token = [
+        "--request-url",
+        "https://token.example.com/?job=7",
+        "--request-token",
+        "env:ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    ]
+    assert runner.called("dagger") == [[*BEFORE, *TRUST, "with-signer", *token, *ship, *REPORT]]
+
+
+@pytest.mark.parametrize("where", [".", "app"])
+def test_a_repository_with_a_public_key_of_its_own_is_signed_with_that(runner: Runner, where: str):
+    (runner.work / where).mkdir(exist_ok=True)
+    (runner.work / where / "cosign.pub").write_text("the key")
+    runner.tool("gh", "echo Ada")
+    for task in ("stage", "promote"):
+        assert runner.run("run.sh", TASK=task).returncode == 0
+    stage, promote = runner.called("dagger")
+    folder = f"file:{runner.temp}/slipway"
+    key = ["--key", f"{folder}/signing-key", "--password", f"{folder}/signing-password"]
+    trust = ["with-trust", "--repository", ADDRESS]
+    assert stage[len(BEFORE) :][: len(trust) + 6] == [*trust, "with-signer", *key, "ship"]
+    assert promote[len(BEFORE) :][: len(trust) + 1] == [*trust, "environment"]
+
+
+def test_whoever_calls_the_workflow_says_whose_signature_it_is(runner: Runner):
+    assert runner.run("run.sh", TASK="stage", SIGNED_BY="https://github.com/o/slipway/x.yml@abc").returncode == 0
+    [call] = runner.called("dagger")
+    assert call[call.index("--signed-by") + 1] == "https://github.com/o/slipway/x.yml@abc"
 
 
 def test_promote_takes_the_released_commit_and_who_approved_it(runner: Runner):
     runner.tool("gh", "echo Grace, Ada")
     assert runner.run("run.sh", TASK="promote").returncode == 0
     place = ["environment", "--name", "staging", "--kubeconfig", f"file:{runner.temp}/slipway/kubeconfig"]
-    promote = ["promote", "--to", "production", "--approved-by", "Grace, Ada", *LINK, "smoke"]
-    assert runner.called("dagger") == [[*BEFORE, *place, "proof", "--commit", SHA, *promote, *REPORT]]
+    credentials = ["--username", "ada", "--password", f"file:{runner.temp}/slipway/registry-password"]
+    promote = ["promote", "--to", "production", "--approved-by", "Grace, Ada", *LINK, *credentials, "smoke"]
+    assert runner.called("dagger") == [[*BEFORE, *TRUST, *place, "proof", "--commit", SHA, *promote, *REPORT]]
     assert runner.called("gh")[0][:2] == ["api", "repos/Org/App/actions/runs/7/approvals"]
 
 
@@ -307,7 +342,7 @@ def test_a_module_that_could_not_be_called_fails_the_job(runner: Runner):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_an_event_says_reaches_the_module_as_one_argument(runner: Runner, text: str):
-    given = dict.fromkeys(("DIGEST", "ENVIRONMENT", "MODULE", "SERVICE", "GITHUB_ACTOR"), text)
+    given = dict.fromkeys(("DIGEST", "ENVIRONMENT", "MODULE", "SERVICE", "GITHUB_ACTOR", "SIGNED_BY"), text)
     for task in ("rollback", "stage"):
         assert runner.run("run.sh", TASK=task, REGISTRY=text, **given).returncode == 0
     rollback, stage = runner.called("dagger")
@@ -316,6 +351,7 @@ def test_what_an_event_says_reaches_the_module_as_one_argument(runner: Runner, t
     assert stage[stage.index("--registry") + 1] == text
     assert stage[stage.index("--username") + 1] == text
     assert stage[stage.index("--mod") + 1] == text
+    assert stage[stage.index("--signed-by") + 1] == text
     assert not list(runner.folder.rglob("OWNED"))
 
 
@@ -340,7 +376,7 @@ def test_no_expression_stands_in_a_shell_script():
 def test_secrets_are_written_as_they_are_and_only_this_job_reads_them(runner: Runner, text: str):
     (runner.temp / "slipway").rmdir()
     [step] = [s for s in load(ACTION / "action.yml")["runs"]["steps"] if "secrets where" in s.get("name", "")]
-    given = {"KUBECONFIG_TEXT": text, "REGISTRY_PASSWORD": text}
+    given = dict.fromkeys(("KUBECONFIG_TEXT", "REGISTRY_PASSWORD", "SIGNING_KEY", "SIGNING_PASSWORD"), text)
     assert set(step["env"]) == set(given)
     run = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", step["run"]],
@@ -351,7 +387,7 @@ def test_secrets_are_written_as_they_are_and_only_this_job_reads_them(runner: Ru
         check=True,
     )
     assert run.stdout + run.stderr == ""
-    for name in ("kubeconfig", "registry-password"):
+    for name in ("kubeconfig", "registry-password", "signing-key", "signing-password"):
         written = runner.temp / "slipway" / name
         assert written.read_text() == text
         assert stat.S_IMODE(written.stat().st_mode) == 0o600

@@ -6,6 +6,15 @@ secrets="$RUNNER_TEMP/slipway"
 link="$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID"
 repository="ghcr.io/$GITHUB_REPOSITORY"
 
+# Who signs: the key of the cosign.pub that is in the repository, else this workflow of main, keyless.
+trust=(with-trust --repository "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY")
+if [ -f cosign.pub ] || [ -f "$SERVICE/cosign.pub" ]; then
+  signer=(with-signer --key "file:$secrets/signing-key" --password "file:$secrets/signing-password")
+else
+  trust+=(--signed-by "${SIGNED_BY:-$GITHUB_SERVER_URL/${GITHUB_WORKFLOW_REF%%@refs/*}@refs/heads/main}")
+  signer=(with-signer --request-url "${ACTIONS_ID_TOKEN_REQUEST_URL:-}" --request-token env:ACTIONS_ID_TOKEN_REQUEST_TOKEN)
+fi
+
 call() {
   dagger --progress plain call --mod "$MODULE" --source . --path "$SERVICE" "$@" report export --path report
 }
@@ -19,7 +28,7 @@ case "$TASK" in
     call ship
     ;;
   stage)
-    call ship --registry "${REGISTRY:-${repository,,}}" \
+    call "${trust[@]}" "${signer[@]}" ship --registry "${REGISTRY:-${repository,,}}" \
       --username "$GITHUB_ACTOR" --password "file:$secrets/registry-password" \
       --kubeconfig "file:$secrets/kubeconfig" --link "$link"
     ;;
@@ -27,8 +36,9 @@ case "$TASK" in
     reviewers='[.[] | select(.state == "approved") | .user.login] | unique | join(", ")'
     approvals="repos/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID/approvals"
     approver="${APPROVED_BY:-$(gh api "$approvals" --jq "$reviewers")}"
-    environment staging proof --commit "$GITHUB_SHA" \
-      promote --to production --approved-by "$approver" --link "$link" smoke
+    call "${trust[@]}" environment --name staging --kubeconfig "file:$secrets/kubeconfig" proof --commit "$GITHUB_SHA" \
+      promote --to production --approved-by "$approver" --link "$link" \
+      --username "$GITHUB_ACTOR" --password "file:$secrets/registry-password" smoke
     ;;
   rollback)
     environment "$ENVIRONMENT" rollback --digest "$DIGEST" --link "$link"
