@@ -48,6 +48,7 @@ from pipeline.schema import check, field, function, object_type, uncached
 from pipeline.shipment import Logbook, Shipment, StageStoppedError
 from pipeline.signatures import (
     GITHUB_ISSUER,
+    PUBLIC_KEY,
     SbomFormat,
     Signatures,
     Signer,
@@ -267,8 +268,15 @@ class Slipway:
     ) -> dagger.Directory:
         """Make a key pair to sign with: cosign.key, to keep secret, and cosign.pub, to commit.
 
-        `dagger call key-pair --password env:COSIGN_PASSWORD export --path .` puts both where you are.
+        `dagger call key-pair --password env:COSIGN_PASSWORD export --path ../app-key` puts both there.
+
+        Errors: the source has a cosign.pub already.
         """
+        if await own_key(self.source, self.path):
+            raise InvalidInputError(
+                f"key-pair: the source has a {PUBLIC_KEY} already, and what it verifies would be refused with another",
+                hint="sign with its key; to replace it all the same, remove the file first",
+            )
         return await key_pair(self.images, password)
 
     @uncached

@@ -277,6 +277,15 @@ async def test_a_malformed_key_of_the_repository_is_told(make: Make, where: str)
         await make({where: "ssh-ed25519 AAAA"}).verify()
 
 
+async def test_a_key_pair_is_made_once(dag: dagger.Client, make: Make, keys: Any):
+    password = dag.set_secret("password-of-a-new-key", "pä ss'w\"$")
+    made = await make().key_pair(password)
+    assert sorted(await made.entries()) == ["cosign.key", "cosign.pub"]
+    assert await made.file("cosign.pub").contents() != keys.public_key
+    with pytest.raises(InvalidInputError, match=r"has a cosign\.pub already"):
+        await make({"service/cosign.pub": keys.public_key}).key_pair(password)
+
+
 def with_origin(make: Make, repository: Path, files: dict[str, str]) -> Slipway:
     make(files)
     origin = ["remote", "add", "origin", "https://me:secret@git.example.com/org/tiny.git"]
