@@ -149,6 +149,43 @@ async def read_origin(source: dagger.Directory, *, image: str) -> str:
     return harmless_config(await run(reader, argv, what="git"))[1]
 
 
+async def tracked(source: dagger.Directory, *, image: str) -> dagger.Directory:
+    """Return a source without its .git and what that ignores; all of it, where there is no Git.
+
+    Args:
+        source: the root of the repository, with its `.git`.
+        image: an image with Git.
+    """
+    if not await source.exists(".git", expected_type=dagger.ExistsType.DIRECTORY_TYPE, do_not_follow_symlinks=True):
+        return source.without_file(".git")
+    clean, _ = await _git(source, image)
+    listed = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
+    for name in (await _ask(clean, *listed)()).split("\0"):
+        if name:
+            source = source.without_directory(name) if name.endswith("/") else source.without_file(name)
+    return source.without_directory(".git")
+
+
+async def _git(source: dagger.Directory, image: str) -> tuple[dagger.Container, str]:
+    """Return a container in which Git reads a working tree harmlessly, and the address of its remote."""
+
+    def git(tree: dagger.Directory) -> dagger.Container:
+        container = dag.container().from_(image).with_mounted_directory("/source", tree).with_workdir("/source")
+        for name, value in _SETTINGS.items():
+            container = container.with_env_variable(name, value)
+        return container
+
+    own = ("config", "--file", "/source/.git/config", "--no-includes", "--null", "--list")
+    config, url = harmless_config(await _ask(git(source), *own)())
+    return git(source.with_new_file(".git/config", config)), url
+
+
+def _ask(container: dagger.Container, *argv: str) -> Callable[[], Awaitable[str]]:
+    """Return what asks Git, and gives its answer."""
+    hint = "commit something first, or give --commit and no .git"
+    return functools.partial(run, container, ["git", *argv], what="git", hint=hint)
+
+
 async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: str = "") -> Commit:
     """Read the commit of a working tree, and whether `path` in it differs from that commit.
 
@@ -174,26 +211,13 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
             )
         return Commit(sha=UNVERSIONED, path=path, dirty=True)
 
-    def git(tree: dagger.Directory) -> dagger.Container:
-        container = dag.container().from_(image).with_mounted_directory("/source", tree).with_workdir("/source")
-        for name, value in _SETTINGS.items():
-            container = container.with_env_variable(name, value)
-        return container
-
-    def ask(container: dagger.Container, *argv: str) -> Callable[[], Awaitable[str]]:
-        hint = "commit something first, or give --commit and no .git"
-        return functools.partial(run, container, ["git", *argv], what="git", hint=hint)
-
-    own = ("config", "--file", "/source/.git/config", "--no-includes", "--null", "--list")
-    listed = await ask(git(source), *own)()
-    config, url = harmless_config(listed)
-    clean = git(source.with_new_file(".git/config", config))
+    clean, url = await _git(source, image)
     # An index made anew, because the tree's own may say of a file that it never changes.
     unbiased = clean.with_env_variable("GIT_INDEX_FILE", "/tmp/index").with_exec(["git", "read-tree", "HEAD"])  # noqa: S108
     log, status, stage = await together(
-        ask(clean, "log", "-1", "--format=%H%n%cI%n%ct"),
-        ask(unbiased, *STATUS, path),
-        ask(unbiased, "ls-files", "--stage", "-z", "--", path),
+        _ask(clean, "log", "-1", "--format=%H%n%cI%n%ct"),
+        _ask(unbiased, *STATUS, path),
+        _ask(unbiased, "ls-files", "--stage", "-z", "--", path),
     )
     changes = [*changes_of(status, path), *submodules_of(stage)]
     head, created, epoch = log.split()

@@ -7,6 +7,8 @@ mandatory, and an expired entry an error:
       - id: CVE-2026-12345
         statement: the vulnerable function is never called
         expired_at: 2026-12-31
+
+Licences that may pass stand there too, under `licenses`: see licences.py.
 """
 
 import dataclasses
@@ -17,7 +19,8 @@ from pipeline.errors import InvalidInputError
 
 FILE = ".trivyignore.yaml"
 SOON = datetime.timedelta(days=14)
-SECTIONS = ("vulnerabilities", "misconfigurations", "secrets", "licenses")
+LICENCES = "licenses"
+SECTIONS = ("vulnerabilities", "misconfigurations", "secrets", LICENCES)
 FORM = "each entry needs `id`, `statement` (why) and `expired_at` (YYYY-MM-DD, when to look again)"
 
 
@@ -28,6 +31,7 @@ class Ignore:
     id: str
     statement: str
     expires: datetime.date
+    section: str = "vulnerabilities"
 
 
 def parse(text: str, today: datetime.date) -> list[Ignore]:
@@ -44,7 +48,7 @@ def parse(text: str, today: datetime.date) -> list[Ignore]:
         raise InvalidInputError(f"{FILE} is not YAML: {' '.join(str(error).split())}", hint=FORM) from error
     if not isinstance(document, dict) or not set(document) <= set(SECTIONS):
         raise InvalidInputError(f"{FILE} holds more than the lists {', '.join(SECTIONS)}", hint=FORM)
-    return [_entry(entry, today) for section in SECTIONS for entry in _entries(document, section)]
+    return [_entry(entry, section, today) for section in SECTIONS for entry in _entries(document, section)]
 
 
 def _entries(document: dict[str, Any], section: str) -> list[Any]:
@@ -54,7 +58,7 @@ def _entries(document: dict[str, Any], section: str) -> list[Any]:
     return entries
 
 
-def _entry(entry: object, today: datetime.date) -> Ignore:
+def _entry(entry: object, section: str, today: datetime.date) -> Ignore:
     if not isinstance(entry, dict) or not entry.get("id"):
         raise InvalidInputError(f"{FILE}: an entry has no id: {entry!r}", hint=FORM)
     name = str(entry["id"])
@@ -71,7 +75,7 @@ def _entry(entry: object, today: datetime.date) -> Ignore:
             f"{FILE}: the ignore of {name} expired on {expires}",
             hint="look at the finding again: upgrade, or renew the date with a reason that still holds",
         )
-    return Ignore(name, statement, expires)
+    return Ignore(name, statement, expires, section)
 
 
 def expiring(ignores: list[Ignore], today: datetime.date) -> list[str]:

@@ -18,6 +18,7 @@ GIT = "alpine/git:v2.52.0@sha256:d453f54c83320412aa89c391b076930bd8569bc1012285e
 TRIVY = "aquasec/trivy:0.75.0@sha256:af6acf9a6b85dfe389a1941505c0ce9efef52a4719635e1a962f022a3d855daa"
 
 KUBECTL = "registry.k8s.io/kubectl:v1.34.1@sha256:59bafa07ff3a6d4b417e7633ddb9d79a9606ca98bf64bac080b3e65748669250"
+GITLEAKS = "ghcr.io/gitleaks/gitleaks:v8.30.1@sha256:c00b6bd0aeb3071cbcb79009cb16a60dd9e0a7c60e2be9ab65d25e6bc8abbb7f"
 COSIGN = "ghcr.io/sigstore/cosign/cosign:v3.1.3@sha256:9e5c2f2edc34351160407ca3416c61855bdf9403c3c5936e0f0be7fc261611b8"
 
 
@@ -32,3 +33,4 @@ class Images:
     trivy: Annotated[str, Doc("Trivy, the scanner.")] = field(default=TRIVY)
     kubectl: Annotated[str, Doc("kubectl, for Kubernetes environments.")] = field(default=KUBECTL)
     cosign: Annotated[str, Doc("Cosign, which signs and verifies: its program is taken out.")] = field(default=COSIGN)
+    gitleaks: Annotated[str, Doc("Gitleaks, which looks for secrets.")] = field(default=GITLEAKS)

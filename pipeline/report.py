@@ -36,6 +36,7 @@ class Run:
     Args:
         environment: in a cluster, such as staging; empty where the engine runs the release.
         unsigned: why it was deployed without a signature, or empty.
+        skipped: gates that were turned off.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Run:
     base_image: str = ""
     verdict: Verdict | None = None
     unsigned: str = ""
+    skipped: Sequence[str] = ()
     error: str = ""
 
     @property
@@ -84,6 +86,8 @@ def summary(run: Run) -> str:
     parts.append(headline(run))
     if run.verdict and run.verdict.status.value == UNAVAILABLE:
         parts.append(f"the image was NOT scanned: {run.verdict.reason}")
+    if run.skipped:
+        parts.append(f"turned off: {', '.join(run.skipped)}")
     if run.unsigned:
         parts.append(f"what is deployed is NOT verified: {run.unsigned}")
     if run.reference:
@@ -103,6 +107,7 @@ def to_json(run: Run) -> str:
         "reference": run.reference,
         "base_image": run.base_image,
         "unsigned": run.unsigned,
+        "skipped": list(run.skipped),
         "stages": [dataclasses.asdict(stage) for stage in run.stages],
         "scan": dataclasses.asdict(run.verdict) | {"status": run.verdict.status.value} if run.verdict else None,
         "error": run.error,
@@ -115,6 +120,8 @@ def to_markdown(run: Run) -> str:
     lines = [f"# {'✔' if run.passed else '✘'} {_cell(headline(run))}", ""]
     if run.reference:
         lines += [f"`{run.reference}`", ""]
+    if run.skipped:
+        lines += [f"**Turned off:** {', '.join(run.skipped)}", ""]
     if run.unsigned:
         lines += [f"**Not verified:** {_cell(run.unsigned)}", ""]
     lines += ["| stage | result | seconds | detail |", "|---|---|---:|---|"]

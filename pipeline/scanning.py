@@ -45,7 +45,7 @@ async def examine(
     closing = check_severities(severity)
     text = await ignore.contents() if ignore else ""
     today = datetime.datetime.now(datetime.UTC).date()
-    accepted = ignores.parse(text, today)
+    accepted = [ignore for ignore in ignores.parse(text, today) if ignore.section != ignores.LICENCES]
     try:
         ready, version, made = await _scanner(scanner, trivy_image)
     except ScannerUnavailableError as error:

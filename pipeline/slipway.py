@@ -8,7 +8,7 @@ from typing import Annotated, Self
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
-from pipeline import images
+from pipeline import images, leaks, licences
 from pipeline.arguments import (
     AllowUnsigned,
     ApiServer,
@@ -28,13 +28,14 @@ from pipeline.arguments import (
     Username,
 )
 from pipeline.cleared import Cleared
-from pipeline.commit import Commit, check_releasable, read_commit, read_origin
+from pipeline.commit import Commit, check_releasable, read_commit, read_origin, tracked
 from pipeline.console import say
 from pipeline.database import database, database_url
 from pipeline.delivery import FOLDER, delivery_of, environments, ignores_in, manifests_in, render, test_in
 from pipeline.environment import Environment
 from pipeline.errors import InvalidInputError
 from pipeline.execution import check_positive, run, together
+from pipeline.gates import Gate
 from pipeline.images import Images
 from pipeline.kubernetes import manifests, policy
 from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable
@@ -103,6 +104,10 @@ class Slipway:
     git_image: Annotated[str, Doc("Git, which reads the commit of the source.")] = field(default=images.GIT)
     trivy_image: Annotated[str, Doc("Trivy, the scanner.")] = field(default=images.TRIVY)
     kubectl_image: Annotated[str, Doc("kubectl, for Kubernetes environments.")] = field(default=images.KUBECTL)
+    gitleaks_image: Annotated[str, Doc("Gitleaks, which looks for secrets.")] = field(default=images.GITLEAKS)
+    skip: Annotated[list[Gate], Doc("Gates to turn off, such as secrets,licences. The report tells of it.")] = field(
+        default=list
+    )
     cosign_image: Annotated[str, Doc("Cosign, which signs and verifies.")] = field(default=images.COSIGN)
     signer: Annotated[Signer | None, Doc("Who signs what is published: see `with-signer`.")] = field(
         default=None, init=False
@@ -122,6 +127,7 @@ class Slipway:
             trivy=self.trivy_image,
             kubectl=self.kubectl_image,
             cosign=self.cosign_image,
+            gitleaks=self.gitleaks_image,
         )
 
     @property
@@ -186,15 +192,50 @@ class Slipway:
         return "\n".join(told)
 
     @function
+    @check
+    async def secrets(self) -> str:
+        """Look for secrets in the source, but not in files that Git ignores: gitleaks.
+
+        Errors: a finding, by file, line and rule; gitleaks that cannot be had or run.
+        """
+        told = await leaks.search(await tracked(self.source, image=self.git_image), self.gitleaks_image)
+        say("verify", f"secrets passed ({told})")
+        return told
+
+    @function
+    @check
+    async def licences(self) -> str:
+        """Check the licences of the production dependencies: strong copyleft and unknown ones are refused.
+
+        Errors: a package that may not be shipped; an ignore without reason, without date or past its date.
+        """
+        await self._check_path()
+        await check_manifest(self.service, ())
+        file = await ignores_in(delivery_of(self.service), None)
+        installed = self.toolchain.dependencies(production=True)
+        packages = licences.parse_packages(await run(installed, licences.QUERY, what="licences"))
+        for warning in licences.check(packages, await file.contents() if file else ""):
+            say("verify", f"warning: {warning}")
+        told = f"{len(packages)} production dependencies"
+        say("verify", f"licences passed ({told})")
+        return told
+
+    @function
     async def verify(self) -> Verified:
-        """Lint, types, tests and manifests, all at the same time. The first failure stops the others.
+        """Lint, types, tests, manifests, secrets, licences, all at the same time. The first failure stops the others.
 
         Errors: no package.json or lock file; a missing npm script; each failing tool's own last lines.
         """
         await self._check_path()
         name = await check_manifest(self.service)
         commit = await self._commit()
-        await together(self.lint, self.types, self.unit, self.integration, self.manifests)
+        members = [self.lint, self.types, self.unit, self.integration, self.manifests]
+        for gate, member in ((Gate.SECRETS, self.secrets), (Gate.LICENCES, self.licences)):
+            if gate in self.skip:
+                say("verify", f"{gate.value}: TURNED OFF by --skip")
+            else:
+                members.append(member)
+        await together(*members)
         return Verified(
             source=self.service,
             commit=commit,
@@ -388,6 +429,7 @@ class Slipway:
         rehearsal = registry is None
         log = Logbook()
         told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal, environment=environment)
+        told.skipped = [gate.value for gate in self.skip]
         evidence = dag.directory()
         try:
             verified = await log.stage("verify", self.verify())

@@ -1,0 +1,145 @@
+"""The policy for the licences of what is shipped: the production dependencies.
+
+Strong copyleft, source-available and unknown licences are refused; permissive and weak copyleft ones pass. What may
+pass all the same is in the ignore file, under `licenses`: a package (`name`, `name@version`) or a licence (SPDX id).
+"""
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pipeline import ignores
+from pipeline.errors import GateClosedError, StageFailedError
+
+# SPDX ids by their beginning.
+REFUSED = (
+    "AGPL-",
+    "BUSL-",
+    "CC-BY-NC",
+    "Elastic-",
+    "GPL-",
+    "OSL-",
+    "Parity-",
+    "PolyForm-",
+    "QPL-",
+    "RPL-",
+    "SSPL-",
+    "Sleepycat",
+)
+QUERY = ["npm", "query", "*"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Package:
+    """An installed package.
+
+    Args:
+        licence: SPDX expression as it says itself, or empty.
+    """
+
+    name: str
+    version: str
+    licence: str
+
+    def __str__(self) -> str:
+        """Return name@version: licence."""
+        return f"{self.name}@{self.version}: {self.licence or 'says no licence'}"
+
+
+def parse_packages(text: str) -> list[Package]:
+    """Read what `npm query` prints of what is installed, without the service itself.
+
+    Raises:
+        StageFailedError: if it has another form.
+    """
+    try:
+        return [
+            Package(str(found["name"]), str(found["version"]), _licence(found))
+            for found in _list(json.loads(text))
+            if found["location"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StageFailedError(f"licences: npm's answer cannot be read: {error!r}", output=text[-2000:]) from error
+
+
+def check(packages: Sequence[Package], ignorefile: str) -> list[str]:
+    """Refuse packages that may not be shipped; return warnings about ignores.
+
+    Args:
+        packages: what is shipped.
+        ignorefile: text of the ignore file, or empty.
+
+    Raises:
+        GateClosedError: with those packages.
+        InvalidInputError: if an ignore has no reason, no date, or is past it.
+    """
+    today = datetime.datetime.now(datetime.UTC).date()
+    accepted = [ignore for ignore in ignores.parse(ignorefile, today) if ignore.section == ignores.LICENCES]
+    closing, used = refused(packages, {ignore.id for ignore in accepted})
+    if closing:
+        raise GateClosedError(
+            f"licences: {len(closing)} production dependencies may not be shipped",
+            output="\n".join(closing),
+            hint=f"replace them; what may be shipped all the same goes into {ignores.FILE}, under `{ignores.LICENCES}`",
+        )
+    return [*ignores.unused(accepted, used), *ignores.expiring(accepted, today)]
+
+
+def refused(packages: Iterable[Package], accepted: set[str]) -> tuple[list[str], set[str]]:
+    """Return the packages that may not be shipped, one a line, and the ids of the ignores that were needed."""
+    closing, used = [], set()
+    for package in packages:
+        names = {package.name, f"{package.name}@{package.version}"} & accepted
+        bad = refused_in(package.licence, accepted=set())
+        if not bad:
+            continue
+        if names:
+            used |= names
+        elif refused_in(package.licence, accepted=accepted):
+            closing.append(str(package))
+        else:
+            used |= bad & accepted
+    return sorted(set(closing)), used
+
+
+def refused_in(licence: str, *, accepted: set[str]) -> set[str]:
+    """Return the parts of an SPDX expression for which it is refused; of alternatives, the best is taken."""
+    from license_expression import ExpressionError, get_spdx_licensing  # noqa: PLC0415 - only where licences are checked
+
+    try:
+        parsed = get_spdx_licensing().parse(licence, validate=True)
+    except ExpressionError:
+        parsed = None
+    if parsed is None:
+        return {licence} - accepted if licence else {"none"}
+    return _refused(parsed, accepted)
+
+
+def _refused(expression: Any, accepted: set[str]) -> set[str]:  # noqa: ANN401 - a node of the library's tree
+    kind = type(expression).__name__
+    if kind in {"AND", "OR"}:
+        parts = [_refused(part, accepted) for part in expression.args]
+        if kind == "OR":
+            return min(parts, key=len)
+        return set().union(*parts)
+    # `GPL-2.0-only WITH Classpath-exception-2.0` and the like let others link to it.
+    name = expression.render("{symbol.key}")
+    if kind == "LicenseWithExceptionSymbol" or name in accepted or not name.startswith(REFUSED):
+        return set()
+    return {name}
+
+
+def _list(answer: object) -> list[dict[str, Any]]:
+    if not isinstance(answer, list):
+        raise TypeError(f"{type(answer).__name__} instead of a list")
+    return answer
+
+
+def _licence(package: dict[str, Any]) -> str:
+    """Return the licence of a package.json, in today's form or one of the old ones."""
+    told = package.get("license") or package.get("licenses") or ""
+    options = told if isinstance(told, list) else [told]
+    names = [str(option.get("type", "")) if isinstance(option, dict) else str(option) for option in options]
+    return names[0] if len(names) == 1 else " OR ".join(f"({name})" for name in names)

@@ -1,0 +1,90 @@
+import json
+
+import pytest
+
+from pipeline import licences
+from pipeline.errors import GateClosedError, InvalidInputError, StageFailedError
+from pipeline.licences import Package
+
+IGNORE = """
+licenses:
+  - id: {id}
+    statement: we ship no binaries of it
+    expired_at: {date}
+"""
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        "MIT",
+        "mit",
+        "Apache-2.0 AND (BSD-3-Clause OR GPL-2.0)",
+        "LGPL-3.0-or-later",
+        "MPL-2.0",
+        "GPL-2.0-only WITH Classpath-exception-2.0",
+    ],
+)
+def test_permissive_and_weak_copyleft_licences_pass(licence: str):
+    assert licences.refused([Package("a", "1.0.0", licence)], set()) == ([], set())
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        "GPL-3.0-only",
+        "GPL-3.0",
+        "GPL-2.0+",
+        "AGPL-3.0-or-later",
+        "MIT AND GPL-2.0-only",
+        "GPL-2.0-only OR AGPL-3.0-only",
+        "BUSL-1.1",
+        "SSPL-1.0",
+        "UNLICENSED",
+        "SEE LICENSE IN LICENSE.md",
+        "BSD",
+        "MIT OR",
+        "",
+    ],
+)
+def test_strong_copyleft_source_available_and_unknown_ones_do_not(licence: str):
+    closing, _ = licences.refused([Package("a", "1.0.0", licence)], set())
+    assert closing == [f"a@1.0.0: {licence or 'says no licence'}"]
+
+
+@pytest.mark.parametrize("name", ["a", "a@1.0.0", "GPL-3.0-only"])
+def test_a_package_or_licence_with_a_reason_passes(name: str):
+    assert licences.check([Package("a", "1.0.0", "GPL-3.0")], IGNORE.format(id=name, date="2099-12-31")) == []
+
+
+def test_another_version_or_licence_does_not_pass_with_it():
+    for name in ("a@1.0.1", "GPL-2.0-only", "b"):
+        with pytest.raises(GateClosedError, match="1 production dependencies may not be shipped"):
+            licences.check([Package("a", "1.0.0", "GPL-3.0")], IGNORE.format(id=name, date="2099-12-31"))
+
+
+def test_an_ignore_that_is_not_needed_is_told():
+    [warning] = licences.check([Package("a", "1.0.0", "MIT")], IGNORE.format(id="a", date="2099-12-31"))
+    assert "matches nothing" in warning
+
+
+def test_an_expired_ignore_closes_the_gate():
+    with pytest.raises(InvalidInputError, match="expired on 2026-01-01"):
+        licences.check([], IGNORE.format(id="a", date="2026-01-01"))
+
+
+def test_old_forms_of_a_package_are_read():
+    told = [
+        {"name": "a", "version": "1.0.0", "location": "node_modules/a", "license": {"type": "MIT", "url": "x"}},
+        {"name": "b", "version": "1.0.0", "location": "node_modules/b", "licenses": [{"type": "MIT"}, {"type": "ISC"}]},
+        {"name": "c", "version": "1.0.0", "location": "node_modules/c"},
+        {"name": "the service", "version": "1.0.0", "location": ""},
+    ]
+    read = licences.parse_packages(json.dumps(told))
+    assert [package.licence for package in read] == ["MIT", "(MIT) OR (ISC)", ""]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"name": "a"}]', "npm error"])
+def test_an_answer_that_cannot_be_read_is_no_empty_one(text: str):
+    with pytest.raises(StageFailedError, match="npm's answer cannot be read"):
+        licences.parse_packages(text)
