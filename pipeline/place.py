@@ -371,6 +371,11 @@ class Place:
         age = datetime.timedelta(hours=max_age_hours)
         return history.proof_of(entries, self.name, digest, max_age=age, at=history.now())
 
+    async def troubled(self) -> bool:
+        """Whether the last run here failed, or never ended."""
+        entries = (await self.remembered()).entries
+        return bool(entries) and entries[-1].result in {"failed", "running"}
+
     async def remembered(self) -> History:
         """Read what the namespace remembers."""
         return await self._ledger.read()

@@ -37,6 +37,8 @@ class Run:
         environment: in a cluster, such as staging; empty where the engine runs the release.
         unsigned: why it was deployed without a signature, or empty.
         skipped: gates that were turned off.
+        link: address of the CI run, or empty.
+        after_failure: whether the environment's run before failed, or never ended.
     """
 
     name: str
@@ -50,7 +52,14 @@ class Run:
     verdict: Verdict | None = None
     unsigned: str = ""
     skipped: Sequence[str] = ()
+    link: str = ""
+    after_failure: bool = False
     error: str = ""
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it passed where the run before did not."""
+        return self.passed and self.after_failure
 
     @property
     def passed(self) -> bool:
@@ -108,6 +117,8 @@ def to_json(run: Run) -> str:
         "base_image": run.base_image,
         "unsigned": run.unsigned,
         "skipped": list(run.skipped),
+        "link": run.link,
+        "recovered": run.recovered,
         "stages": [dataclasses.asdict(stage) for stage in run.stages],
         "scan": dataclasses.asdict(run.verdict) | {"status": run.verdict.status.value} if run.verdict else None,
         "error": run.error,

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
     def function(func: F) -> F:
         """Declare a function of the API."""
 
+    def interface(cls: type[F]) -> type[F]:
+        """Declare an interface of the API."""
+
     check: Callable[[F], F]
 else:
-    from dagger import check, field, function, object_type
+    from dagger import check, field, function, interface, object_type
 
-__all__ = ["check", "field", "function", "object_type", "uncached"]
+__all__ = ["check", "field", "function", "interface", "object_type", "uncached"]
 
 
 def uncached(func: F) -> F:

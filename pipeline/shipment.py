@@ -9,8 +9,9 @@ from dagger import Doc, dag
 
 from pipeline.console import say
 from pipeline.errors import SlipwayError, causes
+from pipeline.notifier import Notifier, tell
 from pipeline.report import FAILED, PASSED, SKIPPED, Run, Stage, summary, to_json, to_markdown
-from pipeline.schema import field, function, object_type
+from pipeline.schema import field, function, object_type, uncached
 
 T = TypeVar("T")
 
@@ -74,6 +75,7 @@ class Shipment:
     """What `ship` did, and the proof of it. A failed one still has its report."""
 
     passed: Annotated[bool, Doc("Whether every stage passed.")] = field()
+    recovered: Annotated[bool, Doc("Whether it passed where the environment's run before did not.")] = field()
     reference: Annotated[str, Doc("host/path@sha256:… of the release, or empty.")] = field()
     table: Annotated[str, Doc("The summary, as the terminal shows it.")] = field()
     markdown: Annotated[str, Doc("The report for people.")] = field()
@@ -85,6 +87,7 @@ class Shipment:
         """Tell of a run that has ended."""
         return cls(
             passed=run.passed,
+            recovered=run.recovered,
             reference=run.reference,
             table=summary(run),
             markdown=to_markdown(run),
@@ -107,6 +110,16 @@ class Shipment:
             .with_new_file("report.json", self.document)
             .with_directory("scan", self.evidence)
         )
+
+    @uncached
+    async def notify(self, notifier: Annotated[Notifier, Doc("Any module's object with `notify`.")]) -> "Shipment":
+        """Tell of a failure, or of the recovery from one; returns the shipment as it is.
+
+        A notifier that fails, or takes longer than ten seconds, changes nothing.
+        """
+        if self.recovered or not self.passed:
+            await tell(notifier, "recovered" if self.passed else "failed", self.document)
+        return self
 
     @function
     async def sync(self) -> str:

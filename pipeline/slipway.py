@@ -414,6 +414,7 @@ class Slipway:
         if registry is not None:
             check_releasable(await self._commit())
         await self._signatures()
+        where = None
         if kubeconfig:
             if registry is None:
                 raise InvalidInputError("ship: a cluster needs a registry to pull from", hint="give --registry")
@@ -429,7 +430,8 @@ class Slipway:
         rehearsal = registry is None
         log = Logbook()
         told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal, environment=environment)
-        told.skipped = [gate.value for gate in self.skip]
+        told.skipped, told.link = [gate.value for gate in self.skip], link
+        told.after_failure = where is not None and await where.place.troubled()
         evidence = dag.directory()
         try:
             verified = await log.stage("verify", self.verify())

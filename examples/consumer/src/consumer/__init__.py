@@ -29,6 +29,18 @@ class Consumer:
         return announcement
 
     @function
+    async def ship(
+        self,
+        source: Annotated[dagger.Directory, Doc("The root of the repository, with its .git.")],
+        webhook: Annotated[dagger.Secret, Doc("Of Slack: env:SLACK_WEBHOOK")],
+        path: Annotated[str, Doc("The folder of the service.")] = "app",
+        webhook_service: Annotated[dagger.Service | None, Doc("What answers at http://webhook.")] = None,
+    ) -> str:
+        """Rehearse with Slipway's own `ship`, and tell a chat if it fails."""
+        chat = dag.notifier(webhook, webhook_service=webhook_service)
+        return await dag.slipway(source=source, path=path).ship().notify(chat).summary()
+
+    @function
     async def nothing_is_left_open(self, service: dagger.Directory) -> str:
         """Fail where a source file holds a FIXME. Between test and build."""
         checker = dag.container().from_(NODE).with_mounted_directory("/service", service).with_workdir("/service")

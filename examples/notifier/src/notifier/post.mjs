@@ -1,0 +1,19 @@
+// Posts /message.json to the webhook whose address is in /run/secrets/webhook; never says the address.
+// Usage: node post.mjs SECONDS
+import { readFileSync } from "node:fs";
+
+const address = readFileSync("/run/secrets/webhook", "utf8").trim();
+const body = readFileSync("/message.json");
+try {
+  const answer = await fetch(address, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body,
+    signal: AbortSignal.timeout(Number(process.argv[2]) * 1000),
+  });
+  if (!answer.ok) throw new Error(`it answers ${answer.status}`);
+  console.log("told");
+} catch (error) {
+  console.error(`the webhook did not take the message: ${error.cause?.code ?? error.message}`);
+  process.exit(1);
+}

@@ -1,0 +1,162 @@
+"""A notifier of another module, and the module that puts both together, against a real HTTP server."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch import engine as launcher
+from pipeline.report import FAILED, Run, Stage, to_json
+
+ROOT = Path(__file__).resolve().parents[2]
+SECRET = "T0P/S3CRET"
+
+pytestmark = pytest.mark.e2e
+
+
+class Webhook(ThreadingHTTPServer):
+    """A server that takes messages, answers as told, and remembers them."""
+
+    def __init__(self, status: int, *, hangs: bool) -> None:
+        self.status, self.hangs = status, hangs
+        self.stopped = threading.Event()
+        self.messages: list[tuple[str, dict[str, str]]] = []
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def service(self) -> str:
+        return f"tcp://127.0.0.1:{self.server_port}"
+
+    @property
+    def address(self) -> str:
+        return f"http://webhook:{self.server_port}/{SECRET}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Webhook
+
+    def do_POST(self) -> None:
+        self.server.messages.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+        if self.server.hangs:
+            self.server.stopped.wait(60)
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def webhook() -> Iterator[Callable[..., Webhook]]:
+    servers = []
+
+    def start(status: int = 200, *, hangs: bool = False) -> Webhook:
+        servers.append(Webhook(status, hangs=hangs))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stopped.set()
+        server.shutdown()
+
+
+def call(server: Webhook, command: list[str], folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*command, *argv],
+        cwd=folder,
+        env=os.environ | {"WEBHOOK": server.address, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+# The example alone
+
+
+@pytest.fixture(params=["embedded", "dagger"])
+def notify(request: pytest.FixtureRequest) -> Callable[[Webhook], subprocess.CompletedProcess[str]]:
+    if reason := launcher.why_not(request.param, os.environ):
+        pytest.skip(reason)
+    command = ["dagger", "--progress=plain"] if request.param == "dagger" else [sys.executable, "-m", "drydock"]
+    report = to_json(Run("harbour", [Stage("verify", FAILED)], error="lint: it is wrong"))
+
+    def run(server: Webhook) -> subprocess.CompletedProcess[str]:
+        given = ["--webhook", "env:WEBHOOK", "--webhook-service", server.service]
+        told = ["notify", "--event", "failed", "--report", report]
+        return call(server, command, ROOT / "examples" / "notifier", "call", *given, *told)
+
+    return run
+
+
+def test_the_webhook_gets_each_message(webhook: Callable[..., Webhook], notify: Callable[..., Any]):
+    server = webhook()
+    for _ in range(2):
+        done = notify(server)
+        assert done.returncode == 0, done.stderr
+    assert [path for path, _ in server.messages] == [f"/{SECRET}"] * 2
+    assert server.messages[0][1]["text"] == ":x: harbour failed in verify"
+    assert SECRET not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("status", "hangs", "words"), [(500, False, "it answers 500"), (200, True, "aborted")])
+def test_a_webhook_that_does_not_take_it_is_told_without_its_address(
+    webhook: Callable[..., Webhook], notify: Callable[..., Any], status: int, words: str, *, hangs: bool
+):
+    done = notify(webhook(status, hangs=hangs))
+    assert done.returncode != 0
+    assert "the webhook did not take the message" in done.stderr
+    assert words in done.stderr
+    assert SECRET not in done.stdout + done.stderr
+
+
+# Both examples and Slipway together
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A clone of the project whose service lacks a script, which is found out at once."""
+    folder = tmp_path / "slipway"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    for name in ("pipeline", "examples"):
+        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
+    manifest = folder / "app" / "package.json"
+    manifest.write_text(manifest.read_text().replace('"lint"', '"lynt"'))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("status", "hangs", "words"),
+    [
+        (200, False, "told that it failed"),
+        (500, False, "warning: the notifier failed"),
+        (200, True, "warning: the notifier "),
+    ],
+)
+def test_a_failed_shipment_is_told_and_fails_whatever_the_webhook_does(
+    webhook: Callable[..., Webhook], broken: Path, status: int, words: str, *, hangs: bool
+):
+    if reason := launcher.why_not("dagger", os.environ):
+        pytest.skip(f"modules that depend on each other: {reason}")
+    server = webhook(status, hangs=hangs)
+    ship = ["call", "--mod", "examples/consumer", "ship", "--source", ".", "--webhook", "env:WEBHOOK"]
+    done = call(server, ["dagger", "--progress=plain"], broken, *ship, "--webhook-service", server.service)
+    assert done.returncode != 0
+    assert "no script 'lint'" in done.stderr
+    assert words in done.stderr
+    [(path, message)] = server.messages
+    assert path == f"/{SECRET}"
+    assert message["text"] == ":x: app failed in verify"
+    assert SECRET not in done.stdout + done.stderr
