@@ -158,7 +158,7 @@ async def tracked(source: dagger.Directory, *, image: str) -> dagger.Directory:
     """
     if not await source.exists(".git", expected_type=dagger.ExistsType.DIRECTORY_TYPE, do_not_follow_symlinks=True):
         return source.without_file(".git")
-    clean, _ = await _git(source, image)
+    clean, _ = await git_in(source, image)
     listed = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     for name in (await _ask(clean, *listed)()).split("\0"):
         if name:
@@ -166,7 +166,7 @@ async def tracked(source: dagger.Directory, *, image: str) -> dagger.Directory:
     return source.without_directory(".git")
 
 
-async def _git(source: dagger.Directory, image: str) -> tuple[dagger.Container, str]:
+async def git_in(source: dagger.Directory, image: str) -> tuple[dagger.Container, str]:
     """Return a container in which Git reads a working tree harmlessly, and the address of its remote."""
 
     def git(tree: dagger.Directory) -> dagger.Container:
@@ -211,7 +211,7 @@ async def read_commit(source: dagger.Directory, path: str, *, image: str, sha: s
             )
         return Commit(sha=UNVERSIONED, path=path, dirty=True)
 
-    clean, url = await _git(source, image)
+    clean, url = await git_in(source, image)
     # An index made anew, because the tree's own may say of a file that it never changes.
     unbiased = clean.with_env_variable("GIT_INDEX_FILE", "/tmp/index").with_exec(["git", "read-tree", "HEAD"])  # noqa: S108
     log, status, stage = await together(

@@ -2,13 +2,14 @@
 
 import copy
 import dataclasses
+import datetime
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
-from pipeline import images, leaks, licences
+from pipeline import images, leaks, licences, pinning, pins
 from pipeline.arguments import (
     AllowUnsigned,
     ApiServer,
@@ -39,6 +40,7 @@ from pipeline.gates import Gate
 from pipeline.images import Images
 from pipeline.kubernetes import manifests, policy
 from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable
+from pipeline.pins import Pin
 from pipeline.place import Place
 from pipeline.references import check_tag
 from pipeline.registry import check_target
@@ -321,6 +323,19 @@ class Slipway:
         return await key_pair(self.images, password)
 
     @uncached
+    async def pins(self) -> str:
+        """Everything that is fetched at run time: to what it is pinned, for how many days, how to refresh it. A table.
+
+        Errors: a malformed file that pins.
+        """
+        return pins.table(await self._pins(), datetime.datetime.now(datetime.UTC).date())
+
+    @uncached
+    async def pins_json(self) -> str:
+        """The same as JSON."""
+        return pins.to_document(await self._pins(), datetime.datetime.now(datetime.UTC).date())
+
+    @uncached
     async def release(
         self,
         ref: Annotated[str, Doc("host/path@sha256:… of an image that was published before.")],
@@ -396,6 +411,7 @@ class Slipway:
         url_service: UrlService = None,
         link: Link = "",
         allow_unsigned: AllowUnsigned = False,
+        frozen: Annotated[bool, Doc("Fail if anything that is fetched is not pinned: see `pins`.")] = False,
     ) -> Shipment:
         """Run the whole chain: verify, build, scan, publish, deploy, smoke.
 
@@ -414,16 +430,12 @@ class Slipway:
         if registry is not None:
             check_releasable(await self._commit())
         await self._signatures()
-        where = None
+        if frozen:
+            pins.check_frozen(await pinning.find(self.source, self.path, await self._name(), self.images))
         if kubeconfig:
-            if registry is None:
-                raise InvalidInputError("ship: a cluster needs a registry to pull from", hint="give --registry")
             environment = environment or STAGING
-            check_deployable(environment)
             where = await self.environment(environment, kubeconfig, context, namespace, api_server)
-            if not allow_unsigned:
-                check_signable(self.signer, where.place.trust)
-            await where.place.check(await manifests_in(where.place.delivery, manifests))
+            await self._check_destination(where.place, registry, manifests, allow_unsigned=allow_unsigned)
         elif environment or context or namespace or api_server or manifests or url:
             raise InvalidInputError("ship: there is no cluster to deploy to", hint="give --kubeconfig env:KUBECONFIG")
         await self._check_runnable(platforms)
@@ -431,7 +443,7 @@ class Slipway:
         log = Logbook()
         told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal, environment=environment)
         told.skipped, told.link = [gate.value for gate in self.skip], link
-        told.after_failure = where is not None and await where.place.troubled()
+        told.after_failure = bool(kubeconfig) and await where.place.troubled()
         evidence = dag.directory()
         try:
             verified = await log.stage("verify", self.verify())
@@ -492,6 +504,11 @@ class Slipway:
         say("verify", f"{name} passed")
         return output
 
+    async def _pins(self) -> list[Pin]:
+        """Return what is pinned, and since when."""
+        found = await pinning.find(self.source, self.path, await self._name(), self.images)
+        return await pinning.dated(found, self.source, image=self.git_image)
+
     async def _signatures(self, url: str = "") -> Signatures:
         """Return who signs, after seeing that it can, and whose signature is asked for."""
         signatures = Signatures(signer=self.signer, trust=await self._trust(url))
@@ -508,6 +525,17 @@ class Slipway:
         given = self.trust or check_trust(Trust(public_key=await own_key(self.source, self.path)))
         address = given.repository or url or await read_origin(self.source, image=self.git_image)
         return dataclasses.replace(given, repository=address)
+
+    async def _check_destination(
+        self, place: Place, registry: str | None, manifests: dagger.Directory | None, *, allow_unsigned: bool
+    ) -> None:
+        """Refuse, before anything expensive, what could not be deployed."""
+        if registry is None:
+            raise InvalidInputError("ship: a cluster needs a registry to pull from", hint="give --registry")
+        check_deployable(place.name)
+        if not allow_unsigned:
+            check_signable(self.signer, place.trust)
+        await place.check(await manifests_in(place.delivery, manifests))
 
     async def _check_runnable(self, platforms: list[str] | None) -> None:
         """Refuse a platform that the engine cannot run, before any work is done for it."""

@@ -5,7 +5,7 @@ from typing import Annotated
 import dagger
 from dagger import Doc, dag, function, object_type
 
-NODE = "node:24-alpine"
+NODE = "node:24-alpine@sha256:a0b9bf06e4e6193cf7a0f58816cc935ff8c2a908f81e6f1a95432d679c54fbfd"
 # What nobody may leave in the source of a service.
 FORBIDDEN = "FIXME"
 

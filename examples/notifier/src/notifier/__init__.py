@@ -9,7 +9,7 @@ from dagger import Doc, dag, field, function, object_type
 
 from notifier.message import message
 
-NODE = "node:24-alpine"
+NODE = "node:24-alpine@sha256:a0b9bf06e4e6193cf7a0f58816cc935ff8c2a908f81e6f1a95432d679c54fbfd"
 SECONDS = 8
 
 

@@ -1,0 +1,85 @@
+"""What is pinned in a real repository, since when, and what `ship --frozen` refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import dagger
+import pytest
+
+from pipeline import images, pinning, pins
+from pipeline.errors import InvalidInputError
+from pipeline.slipway import Slipway
+
+Make = Callable[..., Slipway]
+Scanner = Callable[[str], dagger.Container]
+
+ROOT = Path(__file__).resolve().parents[2]
+SHA = "0123456789abcdef0123456789abcdef01234567"
+LOCK = {
+    "name": "tiny",
+    "lockfileVersion": 3,
+    "packages": {"": {}, "node_modules/x": {"resolved": "https://x.example/x.tgz"}},
+}
+
+
+async def test_age_is_since_the_pin_came_into_the_repository(make: Make, repository: Path):
+    file = ".github/workflows/it's a $(test).yml"
+    make({file: f"steps:\n  - uses: a/b@{SHA} # v1\n"})
+    slipway = make({file: f"# changed since\nsteps:\n  - uses: a/b@{SHA} # v1\n  - uses: c/d@v2\n"})
+    found = {pin["name"]: pin for pin in json.loads(await slipway.pins_json())}
+    assert found["a/b v1"]["since"] == "2026-01-02"  # the date of the tests' commits
+    assert found["a/b v1"]["days"] > 300
+    assert (found["c/d"]["pinned"], found["c/d"]["since"]) == ("", "")
+    # Another repository does not know since when Slipway's own pins are.
+    assert found["node:24-alpine"]["since"] == ""
+    assert "NOT PINNED" in await slipway.pins()
+
+
+async def test_a_shallow_clone_does_not_know_ages(make: Make, repository: Path, tmp_path: Path, dag: dagger.Client):
+    make({".github/workflows/a.yml": f"steps:\n  - uses: a/b@{SHA}\n"})
+    make({"file": "another commit"})
+    shallow = tmp_path / "shallow"
+    await anyio.run_process(["git", "clone", "-q", "--depth", "1", f"file://{repository}", str(shallow)])
+    slipway = Slipway(source=dag.host().directory(str(shallow), no_cache=True), path="service")
+    assert {pin["days"] for pin in json.loads(await slipway.pins_json())} == {None}
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({".github/workflows/a.yml": "steps:\n  - uses: actions/checkout@v7\n"}, "action actions/checkout in .github"),
+        ({"service/package-lock.json": json.dumps(LOCK)}, "packages x in service/package-lock.json"),
+        (
+            {"service/deploy/kustomization.yaml": "resources: ['https://x.example/y.yaml']\n"},
+            "module https://x.example",
+        ),
+        (
+            {"service/deploy/base/a.yaml": "spec: {containers: [{image: 'redis:8'}]}\n"},
+            "image redis:8 in service/deploy",
+        ),
+        ({"dagger.json": '{"dependencies": [{"source": "github.com/o/m@main"}]}'}, "module github.com/o/m@main"),
+    ],
+)
+async def test_frozen_refuses_at_once_what_is_not_pinned(make: Make, files: dict[str, str], words: str):
+    with pytest.raises(InvalidInputError, match="ship --frozen: 1 things that are fetched are not pinned") as caught:
+        await make(files).ship(frozen=True)
+    assert words in str(caught.value)
+
+
+async def test_an_image_of_ones_own_by_tag_is_not_frozen(make: Make):
+    with pytest.raises(InvalidInputError, match="image node:24-alpine"):
+        await make(node_image=images.NODE.partition("@")[0]).ship(frozen=True)
+
+
+async def test_a_repository_that_pins_everything_ships_frozen(make: Make, scanner: Scanner):
+    shipment = await make().ship(scanner=scanner("clean"), frozen=True)
+    assert shipment.passed, shipment.table
+
+
+async def test_this_repository_pins_everything(dag: dagger.Client):
+    source = dag.host().directory(str(ROOT), exclude=["**/node_modules", "**/.venv", ".git"], no_cache=True)
+    found = await pinning.find(source, "app", "harbour", Slipway(source=source).images)
+    pins.check_frozen(found)
+    assert {pin.kind for pin in found} == {"image", "action", "packages", "engine", "cli"}
