@@ -8,6 +8,8 @@ from dagger import dag
 from pipeline import ignores
 from pipeline.errors import InvalidInputError, StageFailedError
 from pipeline.execution import run
+from pipeline.kubernetes import manifests, policy
+from pipeline.kubernetes.manifests import Manifest
 from pipeline.toolchain import check_own_file
 
 FOLDER = "deploy"
@@ -39,6 +41,26 @@ async def render(kubectl_image: str, folder: dagger.Directory, environment: str)
         f"manifests: no kustomization for {environment}",
         hint=f"add {FOLDER}/overlays/{environment}/kustomization.yaml to the service, or give --manifests",
     )
+
+
+async def checked(
+    kubectl_image: str, folder: dagger.Directory, environment: str, service: str, *, what: str
+) -> list[Manifest]:
+    """Return the manifests of an environment, after schemas and policy have nothing to say.
+
+    Args:
+        kubectl_image: the image with kubectl.
+        folder: as for `render`.
+        environment: such as staging.
+        service: name of the service.
+        what: opens an error, such as "deploy to staging".
+
+    Raises:
+        InvalidInputError: with every violation.
+    """
+    objects = manifests.parse(await render(kubectl_image, folder, environment))
+    policy.check(objects, service, what=what)
+    return objects
 
 
 async def environments(folder: dagger.Directory) -> list[str]:

@@ -21,7 +21,6 @@ DEFAULT_DAYS = 90
 DAILY = 31
 MARKS = 6
 CHANGES = {"deploy", "promote"}
-ARRIVED = {"deployed", "proven"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ def measure(entries: Sequence[Entry], window: Window) -> Metrics:
         if entry.action not in CHANGES:
             continue
         first = entry.commit not in seen
-        if entry.result in ARRIVED:
+        if entry.arrived:
             seen.add(entry.commit)
         if not window.holds(entry.began):
             continue
@@ -156,7 +155,7 @@ def measure(entries: Sequence[Entry], window: Window) -> Metrics:
             unfinished += 1
             continue
         began[entry.run] = entry.began
-        if entry.result in ARRIVED:
+        if entry.arrived:
             arrived.append(entry)
             if first and entry.committed:
                 done = moment(entry.proven or entry.ended)
@@ -174,7 +173,7 @@ def _taken_back(entries: Sequence[Entry]) -> dict[str, Failure]:
     for position, entry in enumerate(entries):
         if entry.action != "rollback":
             continue
-        earlier = (e for e in reversed(entries[:position]) if e.action in CHANGES and e.result in ARRIVED)
+        earlier = (e for e in reversed(entries[:position]) if e.action in CHANGES and e.arrived)
         change = next((e for e in earlier if e.digest == entry.replaced), None)
         if change and change.run not in found:
             found[change.run] = Failure(change.run, entry.began, _restored(entries[position:]))

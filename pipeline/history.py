@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import NotPromotableError
-from pipeline.kubernetes.manifests import PREFIX, Manifest, identity
+from pipeline.kubernetes.manifests import MANAGED_BY, PREFIX, Manifest, identity
 
 LABEL = f"{PREFIX}/history"
 KEPT = 100
@@ -115,6 +115,11 @@ class Entry:
     def digest(self) -> str:
         """Digest of what was deployed."""
         return self.reference.partition("@")[2]
+
+    @property
+    def arrived(self) -> bool:
+        """Whether all pods were of the release, and ready."""
+        return self.result in {"deployed", "proven"}
 
     @property
     def seconds(self) -> int:
@@ -256,7 +261,7 @@ def to_manifest(
         "kind": "ConfigMap",
         "metadata": {
             "name": f"{service}-history-{number:06d}",
-            "labels": {LABEL: service, "app.kubernetes.io/managed-by": PREFIX},
+            "labels": {LABEL: service, MANAGED_BY: PREFIX},
             "annotations": {f"{PREFIX}/environment": environment},
         },
         "immutable": True,
@@ -325,6 +330,10 @@ class History:
                     return unpacked(found["binaryData"][name])
         return ""
 
+    def manifests(self, run: str) -> list[Manifest]:
+        """Return the manifests that a run applied, or none where they were compacted away."""
+        return list(json.loads(self.kept(run, "manifests") or "[]"))
+
     def found_by(self, run: str) -> set[str]:
         """Return the objects among a run's own that were there before it, by identity."""
         begun = (record for record in self.records if record.run == run and record.event is Event.BEGUN)
@@ -333,8 +342,7 @@ class History:
     def made_by(self, run: str) -> list[str]:
         """Return the objects that a run made, by identity: those that it did not find."""
         found = self.found_by(run)
-        made: list[Manifest] = json.loads(self.kept(run, "manifests") or "[]")
-        return [name for name in map(identity, made) if name not in found]
+        return [name for name in map(identity, self.manifests(run)) if name not in found]
 
     def made_since(self, target: Entry | None, objects: Iterable[Manifest]) -> list[str]:
         """Return what later runs than `target`, or all runs, made, and is not among the objects; by identity."""
@@ -362,7 +370,7 @@ class History:
             "kind": "ConfigMap",
             "metadata": {
                 "name": f"{service}-history-archive",
-                "labels": {LABEL: service, "app.kubernetes.io/managed-by": PREFIX},
+                "labels": {LABEL: service, MANAGED_BY: PREFIX},
             },
             "data": {"event": "\n".join(lines)},
         }

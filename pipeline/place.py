@@ -3,8 +3,8 @@
 import dataclasses
 import datetime
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -14,12 +14,12 @@ from dagger import Doc
 
 from pipeline import history, smoke
 from pipeline.console import say
-from pipeline.delivery import render
+from pipeline.delivery import checked
 from pipeline.errors import BusyError, InvalidInputError, SlipwayError
 from pipeline.execution import check_positive
 from pipeline.history import Entry, Event, History, Record
 from pipeline.images import Images
-from pipeline.kubernetes import jobs, lease, manifests, policy
+from pipeline.kubernetes import jobs, lease, manifests
 from pipeline.kubernetes.cluster import Cluster, check_environment
 from pipeline.kubernetes.manifests import Manifest
 from pipeline.kubernetes.watch import Watch
@@ -252,7 +252,7 @@ class Place:
                     "so there is nothing to prove",
                     hint="look at `history`, then deploy again",
                 )
-            objects: list[Manifest] = json.loads(past.kept(run, "manifests"))
+            objects = past.manifests(run)
             try:
                 made = await self._smoke(
                     objects, entry, run, what, test=test, url=url, url_service=url_service, attempts=attempts
@@ -335,8 +335,8 @@ class Place:
         of_it = [e for e in past.entries if live in (e.digest, e.restored.partition("@")[2])] if live else []
         proof = next((e for e in reversed(of_it) if e.digest == live and e.result == "proven"), None)
         drift = ""
-        if of_it and (recorded := past.kept((proof or of_it[-1]).run, "manifests")):
-            drift = (await self._difference(json.loads(recorded), what)).strip()
+        if of_it and (recorded := past.manifests((proof or of_it[-1]).run)):
+            drift = (await self._difference(recorded, what)).strip()
         return {
             "environment": self.name,
             "namespace": self.cluster.namespace,
@@ -399,9 +399,7 @@ class Place:
 
     async def _manifests(self, folder: dagger.Directory, what: str) -> list[Manifest]:
         """Render the environment's manifests, and check them."""
-        objects = manifests.parse(await render(self.cluster.kubectl_image, folder, self.name))
-        policy.check(objects, self.service, what=what)
-        return objects
+        return await checked(self.cluster.kubectl_image, folder, self.name, self.service, what=what)
 
     async def _prepared(self, subject: Subject, folder: dagger.Directory, run: str) -> list[Manifest]:
         """Render and check the manifests, and put the release into them."""
@@ -414,11 +412,9 @@ class Place:
         }
         return manifests.with_release(objects, self.service, subject.pinned, annotations)
 
-    @asynccontextmanager
-    async def _alone(self, run: str, what: str, wait: int) -> AsyncIterator[None]:
+    def _alone(self, run: str, what: str, wait: int) -> AbstractAsyncContextManager[None]:
         """Hold the environment."""
-        async with lease.held(self.cluster, *self._hold(run), what=what, seconds=wait):
-            yield
+        return lease.held(self.cluster, *self._hold(run), what=what, seconds=wait)
 
     def _hold(self, run: str) -> tuple[str, str]:
         """Return the Lease's name, and the holder that a run is."""
@@ -438,7 +434,7 @@ class Place:
     async def _foreign(self, past: History, objects: Sequence[Manifest], what: str) -> list[str]:
         """Return which of the objects were there before: not those that a run made which never got anywhere."""
         present = await self._present(objects, what)
-        arrived = any(entry.result in {"deployed", "proven"} for entry in past.entries)
+        arrived = any(entry.arrived for entry in past.entries)
         return sorted(name for name, found in present.items() if arrived or not manifests.is_ours(found))
 
     async def _difference(self, objects: Sequence[Manifest], what: str) -> str:
@@ -528,7 +524,7 @@ class Place:
     async def _bring_back(self, past: History, target: Entry, run: str, *, seconds: int) -> int:
         """Apply the recorded manifests of a proven run, wait and smoke-test; return the attempts."""
         what = f"bringing {self.name} back"
-        objects: list[Manifest] = json.loads(past.kept(target.run, "manifests"))
+        objects = past.manifests(target.run)
         say("rollback", f"{self.name}: back to {target.reference}")
         await self.cluster.apply(objects, what=what, force=True)
         await self._watch(objects, Pinned.parse(target.reference), what).until_done(seconds)
@@ -547,9 +543,9 @@ class Place:
 
     async def _remove_former(self, past: History, before: Entry | None, objects: Sequence[Manifest], what: str) -> None:
         """Remove what the last proven manifests had, or a run since then added, and these have not."""
-        recorded = past.kept(before.run, "manifests") if before else ""
+        recorded = past.manifests(before.run) if before else []
         now = set(map(manifests.identity, objects))
-        proven = [identity for m in json.loads(recorded or "[]") if (identity := manifests.identity(m)) not in now]
+        proven = [name for name in map(manifests.identity, recorded) if name not in now]
         if former := list(dict.fromkeys([*proven, *past.made_since(before, objects)])):
             say("deploy", f"no longer in the manifests, removed: {', '.join(former)}")
             await self.cluster.remove(former, what=what)

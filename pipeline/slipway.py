@@ -32,13 +32,12 @@ from pipeline.cleared import Cleared
 from pipeline.commit import Commit, check_releasable, read_commit, read_origin, tracked
 from pipeline.console import say
 from pipeline.database import database, database_url
-from pipeline.delivery import FOLDER, delivery_of, environments, ignores_in, manifests_in, render, test_in
+from pipeline.delivery import FOLDER, checked, delivery_of, environments, ignores_in, manifests_in, test_in
 from pipeline.environment import Environment
 from pipeline.errors import InvalidInputError
 from pipeline.execution import check_positive, run, together
 from pipeline.gates import Gate
 from pipeline.images import Images
-from pipeline.kubernetes import manifests, policy
 from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable
 from pipeline.pins import Pin
 from pipeline.place import Place
@@ -187,8 +186,8 @@ class Slipway:
         folder = self.service.directory(FOLDER)
         told = []
         for environment in await environments(folder) or [STAGING]:
-            rendered = manifests.parse(await render(self.kubectl_image, folder, environment))
-            policy.check(rendered, name, what=f"manifests of {environment}")
+            what = f"manifests of {environment}"
+            rendered = await checked(self.kubectl_image, folder, environment, name, what=what)
             told.append(f"{environment}: {len(rendered)} objects")
         say("verify", f"manifests passed ({', '.join(told)})")
         return "\n".join(told)

@@ -52,7 +52,7 @@ async def migrate(
     hint = "nothing was changed" if dry else "the database may be half migrated: look at it before anything else"
     async with _made(cluster, [work], what=f"{what}: {told}"):
         pod = await _ended(cluster, work, what=f"{what}: {told}", seconds=MIGRATION_SECONDS, hint=hint)
-        said = await last_words(cluster, str(pod["metadata"]["name"]), service)
+        said = await last_words(cluster, str(pod["metadata"]["name"]), manifests.container_of(work))
     say("deploy", f"{told} done")
     return said
 
@@ -143,7 +143,7 @@ async def _ended(cluster: Cluster, work: Manifest, *, what: str, seconds: int, h
         NotReadyError: when time is up.
     """
     name = work["metadata"]["name"]
-    container = work["spec"]["template"]["spec"]["containers"][0]["name"]
+    container = manifests.container_of(work)
     began = time.monotonic()
     while time.monotonic() - began < seconds:
         job = await cluster.read("get", "job", name, what=what)

@@ -32,16 +32,16 @@ def explain(what: str, words: str, server: str, expires: datetime.datetime | Non
         server: the API server's address, for the reader.
         expires: when the credentials expire, if they tell.
     """
-    expired = f"they expired on {expires:%Y-%m-%d at %H:%M} UTC" if expires and expires < _now() else ""
+    expired = (
+        f"they expired on {expires:%Y-%m-%d at %H:%M} UTC"
+        if expires and expires < datetime.datetime.now(datetime.UTC)
+        else ""
+    )
     for pattern, problem, hint in _REASONS:
         if re.search(pattern, words, re.IGNORECASE):
             told = problem.format(server=server, why=expired or UNKNOWN_CREDENTIALS)
             return ClusterError(f"{what}: {told}", output=words, hint=hint)
     return ClusterError(f"{what} failed", output=words, hint="kubectl's own words stand above")
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)
 
 
 # The first that matches tells.

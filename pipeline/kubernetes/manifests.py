@@ -51,6 +51,11 @@ def group_of(manifest: Manifest) -> str:
     return group if slash else ""
 
 
+def container_of(job: Manifest) -> str:
+    """Return the name of the container that does a Job's work."""
+    return str(job["spec"]["template"]["spec"]["containers"][0]["name"])
+
+
 def identity(manifest: Manifest) -> str:
     """Return `Kind.group/name`, as kubectl takes it."""
     group = group_of(manifest)

@@ -4,8 +4,10 @@ Source: the package kubernetes-validate, whose schemas are made of Kubernetes' o
 """
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
+
+from pipeline.kubernetes.manifests import group_of
 
 # The API of the pinned kubectl. A cluster of another version has the last word, in its own dry run.
 VERSION = "1.34"
@@ -14,7 +16,7 @@ CUSTOM = {"gateway.networking.k8s.io"}
 MESSAGE_LENGTH = 200
 
 
-def violations(manifests: Iterable[Mapping[str, Any]], version: str = VERSION) -> list[str]:
+def violations(manifests: Iterable[dict[str, Any]], version: str = VERSION) -> list[str]:
     """Return what is wrong with manifests, one line for each that is not valid."""
     import kubernetes_validate  # noqa: PLC0415 - slow to load, and few calls need it
 
@@ -22,11 +24,11 @@ def violations(manifests: Iterable[Mapping[str, Any]], version: str = VERSION) -
     for manifest in manifests:
         name = f"{manifest['kind']}/{manifest['metadata']['name']}".lower()
         try:
-            kubernetes_validate.validate(dict(manifest), version, strict=True)
+            kubernetes_validate.validate(manifest, version, strict=True)
         except kubernetes_validate.ValidationError as error:
             path = ".".join(map(str, error.absolute_path))
             problems.append(f"{name}: {path}: {textwrap.shorten(error.message, MESSAGE_LENGTH)}")
         except kubernetes_validate.SchemaNotFoundError:
-            if str(manifest["apiVersion"]).partition("/")[0] not in CUSTOM:
+            if group_of(manifest) not in CUSTOM:
                 problems.append(f"{name}: Kubernetes {version} has no such kind in {manifest['apiVersion']}")
     return problems
