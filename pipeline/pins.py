@@ -14,16 +14,19 @@ from pipeline.errors import InvalidInputError
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_USES = re.compile(r"(?m)^[ \t]*-?[ \t]*uses:[ \t]*[\"']?(?P<action>[^\s\"'#]+)[\"']?(?:[ \t]*#[ \t]*(?P<tag>\S+))?")
+# The tag of an action, which stands as a comment beside the commit.
+_TAGGED = re.compile(r"\buses:[ \t]*[\"']?(?P<action>[^\s\"'#]+)[\"']?[ \t]*#[ \t]*(?P<tag>\S+)")
+_DOCKER = "docker://"
 _VERSION = re.compile(r"(?m)^version=([0-9.]+)$")
 _SUM = re.compile(r"\b[0-9a-f]{64}\b")
-_BASE_IMAGE = re.compile(r"(?m)^base-image\s*=\s*\"([^\"]+)\"")
+_EXACT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*==\s*(?P<version>[^\s;,*]+)(?:\s*;.*)?")
 SHOWN = 12
 
 IMAGE = "the digest that `docker buildx imagetools inspect NAME` tells, or Renovate"
 ACTION = "the commit of a newer tag, or Dependabot, Renovate"
 NPM = "`npm update`, or Dependabot, Renovate"
 UV = "`uv lock --upgrade`, or Dependabot, Renovate"
+BUILD = "`name==version` in pyproject.toml"
 DAGGER = "`dagger update`"
 CLI = "version and checksums, from the release's checksums.txt"
 ENGINE = "`dagger develop` of a newer CLI"
@@ -61,16 +64,18 @@ def image(reference: str, file: str = "") -> Pin:
 
 
 def in_workflow(text: str, file: str) -> Iterator[Pin]:
-    """Yield the actions that a workflow or composite action uses, but those of the repository itself."""
-    for found in _USES.finditer(text):
-        name, _, version = found["action"].partition("@")
-        if name.startswith(("./", "$/")):
-            continue
-        if name.startswith("docker://"):
-            yield image(found["action"].removeprefix("docker://"), file)
-            continue
-        label = f"{name} {found['tag'] or ''}".strip()
-        yield Pin("action", label, version if _COMMIT.fullmatch(version) else "", file, ACTION)
+    """Yield the actions and images that a workflow or composite action uses, but actions of the repository itself."""
+    tags = {found["action"]: found["tag"] for found in _TAGGED.finditer(text)}
+    for document in _yaml(text, file):
+        for used in _used(document):
+            name, _, version = used.partition("@")
+            if name.startswith(("./", "$/")):
+                continue
+            if used.startswith(_DOCKER):
+                yield image(used.removeprefix(_DOCKER), file)
+                continue
+            label = f"{name} {tags.get(used, '')}".strip()
+            yield Pin("action", label, version if _COMMIT.fullmatch(version) else "", file, ACTION)
 
 
 def in_install_script(text: str, file: str) -> Iterator[Pin]:
@@ -91,8 +96,13 @@ def in_module(text: str, file: str) -> Iterator[Pin]:
 
 
 def in_pyproject(text: str, file: str) -> Iterator[Pin]:
-    """Yield the image that a module in Python runs on."""
-    yield from (image(reference, file) for reference in _BASE_IMAGE.findall(text))
+    """Yield the image that a module in Python runs on, and what it is built with: no lock file holds that."""
+    project = _toml(text, file)
+    if reference := project.get("tool", {}).get("dagger", {}).get("base-image"):
+        yield image(str(reference), file)
+    for requirement in project.get("build-system", {}).get("requires") or []:
+        exact = _EXACT.fullmatch(requirement)
+        yield Pin("packages", exact["name"] if exact else requirement, exact["version"] if exact else "", file, BUILD)
 
 
 def in_npm_lock(text: str, file: str) -> Iterator[Pin]:
@@ -111,10 +121,7 @@ def in_npm_lock(text: str, file: str) -> Iterator[Pin]:
 
 def in_uv_lock(text: str, file: str) -> Iterator[Pin]:
     """Yield what a uv.lock holds by hash or commit, as one, and each package that it does not."""
-    try:
-        packages: list[dict[str, Any]] = tomllib.loads(text).get("package") or []
-    except tomllib.TOMLDecodeError as error:
-        raise InvalidInputError(f"pins: {file} is not TOML: {error}") from error
+    packages: list[dict[str, Any]] = _toml(text, file).get("package") or []
     local = {"editable", "virtual", "directory", "path"}
     fetched = [package for package in packages if not local & set(package.get("source") or {})]
     loose = [str(package["name"]) for package in fetched if not _hashed(package)]
@@ -125,11 +132,7 @@ def in_uv_lock(text: str, file: str) -> Iterator[Pin]:
 
 def in_manifests(text: str, file: str, service: str) -> Iterator[Pin]:
     """Yield the images in a Kubernetes manifest but the service's own, and what a kustomization gets from elsewhere."""
-    try:
-        documents = [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
-    except yaml.YAMLError as error:
-        raise InvalidInputError(f"pins: {file} is not YAML: {' '.join(str(error).split())}") from error
-    for document in documents:
+    for document in _yaml(text, file):
         for reference in _images(document):
             if reference.partition(":")[0] != service:
                 yield image(reference, file)
@@ -190,6 +193,20 @@ def _json(text: str, file: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def _yaml(text: str, file: str) -> list[dict[str, Any]]:
+    try:
+        return [document for document in yaml.safe_load_all(text) if isinstance(document, dict)]
+    except yaml.YAMLError as error:
+        raise InvalidInputError(f"pins: {file} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _toml(text: str, file: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInputError(f"pins: {file} is not TOML: {error}") from error
+
+
 def _by_commit(package: dict[str, Any]) -> bool:
     """Whether a package comes from Git, by commit."""
     return bool(_COMMIT.fullmatch(str(package.get("resolved", "")).rpartition("#")[2]))
@@ -201,6 +218,26 @@ def _hashed(package: dict[str, Any]) -> bool:
         return bool(_COMMIT.fullmatch(str(source["git"]).rpartition("#")[2]))
     files = [*(package.get("wheels") or []), *([package["sdist"]] if "sdist" in package else [])]
     return bool(files) and all("hash" in file for file in files)
+
+
+def _used(document: dict[str, Any]) -> Iterator[str]:
+    """Yield what the jobs of a workflow, or the steps of an action, use; an image as docker://REFERENCE."""
+    runs = _mapping(document.get("runs"))
+    for job in [*_mapping(document.get("jobs")).values(), runs]:
+        steps = _mapping(job).get("steps")
+        for step in [job, *(steps if isinstance(steps, list) else [])]:
+            if used := _mapping(step).get("uses"):
+                yield str(used)
+        containers = [_mapping(job).get("container"), *_mapping(_mapping(job).get("services")).values()]
+        for container in containers:
+            if reference := _mapping(container).get("image") or (container if isinstance(container, str) else ""):
+                yield f"{_DOCKER}{reference}"
+    if str(runs.get("image", "")).startswith(_DOCKER):
+        yield str(runs["image"])
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _images(document: object) -> Iterator[str]:

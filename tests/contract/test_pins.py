@@ -24,10 +24,14 @@ LOCK = {
 }
 
 
+def workflow(*actions: str) -> str:
+    return "".join(["jobs:\n  a:\n    steps:\n", *(f"      - uses: {action}\n" for action in actions)])
+
+
 async def test_age_is_since_the_pin_came_into_the_repository(make: Make, repository: Path):
     file = ".github/workflows/it's a $(test).yml"
-    make({file: f"steps:\n  - uses: a/b@{SHA} # v1\n"})
-    slipway = make({file: f"# changed since\nsteps:\n  - uses: a/b@{SHA} # v1\n  - uses: c/d@v2\n"})
+    make({file: workflow(f"a/b@{SHA} # v1")})
+    slipway = make({file: "# changed since\n" + workflow(f"a/b@{SHA} # v1", "c/d@v2")})
     found = {pin["name"]: pin for pin in json.loads(await slipway.pins_json())}
     assert found["a/b v1"]["since"] == "2026-01-02"  # the date of the tests' commits
     assert found["a/b v1"]["days"] > 300
@@ -38,7 +42,7 @@ async def test_age_is_since_the_pin_came_into_the_repository(make: Make, reposit
 
 
 async def test_a_shallow_clone_does_not_know_ages(make: Make, repository: Path, tmp_path: Path, dag: dagger.Client):
-    make({".github/workflows/a.yml": f"steps:\n  - uses: a/b@{SHA}\n"})
+    make({".github/workflows/a.yml": workflow(f"a/b@{SHA}")})
     make({"file": "another commit"})
     shallow = tmp_path / "shallow"
     await anyio.run_process(["git", "clone", "-q", "--depth", "1", f"file://{repository}", str(shallow)])
@@ -49,7 +53,7 @@ async def test_a_shallow_clone_does_not_know_ages(make: Make, repository: Path, 
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({".github/workflows/a.yml": "steps:\n  - uses: actions/checkout@v7\n"}, "action actions/checkout in .github"),
+        ({".github/workflows/a.yml": workflow("actions/checkout@v7")}, "action actions/checkout in .github"),
         ({"service/package-lock.json": json.dumps(LOCK)}, "packages x in service/package-lock.json"),
         (
             {"service/deploy/kustomization.yaml": "resources: ['https://x.example/y.yaml']\n"},

@@ -22,18 +22,62 @@ def test_an_image_is_pinned_by_a_digest_and_nothing_else():
 
 def test_actions_are_pinned_by_a_full_commit():
     text = f"""
+jobs:
+  first:
+    container: node:24
+    services: {{db: {{image: "postgres:17@{DIGEST}"}}, cache: {{image: redis}}}}
     steps:
       - uses: actions/checkout@{SHA} # v7.0.1
       - uses: "actions/cache@v4"
-      - uses: org/action@{SHA[:7]}
+      - {{name: one line, uses: org/action@{SHA[:7]}}}
       - uses: ./.github/actions/own
       - uses: $/.github/actions/own
       - uses: docker://alpine:3
       - name: uses
-        run: echo "uses: nothing@v1"
-    """
+        run: |
+          uses: nothing@v1
+  second:
+    uses: org/repo/.github/workflows/ship.yml@main
+"""
     found = {pin.name: pin.pinned for pin in pins.in_workflow(text, "ship.yml")}
-    assert found == {"actions/checkout v7.0.1": SHA, "actions/cache": "", "org/action": "", "alpine:3": ""}
+    assert found == {
+        "actions/checkout v7.0.1": SHA,
+        "actions/cache": "",
+        "org/action": "",
+        "alpine:3": "",
+        "node:24": "",
+        "postgres:17": DIGEST,
+        "redis": "",
+        "org/repo/.github/workflows/ship.yml": "",
+    }
+
+
+def test_an_action_names_what_it_runs_and_uses():
+    for runs in (f"image: docker://x:1@{DIGEST}", f"steps: [{{uses: x@{SHA}}}]"):
+        [pin] = pins.in_workflow(f"runs: {{{runs}}}", "action.yml")
+        assert pin.pinned in {DIGEST, SHA}
+    assert list(pins.in_workflow("runs: {using: docker, image: Dockerfile}", "action.yml")) == []
+    assert list(pins.in_workflow("jobs: [not, a, mapping]\nruns: x\n", "odd.yml")) == []
+
+
+def test_what_a_module_is_built_with_is_pinned_by_version():
+    text = f"""
+[build-system]
+requires = ["uv_build==0.10.3", "hatchling", "setuptools >= 80", "wheel[x] == 1.0 ; python_version > '3'", "a==1.*"]
+
+[tool.dagger]
+base-image = "python:3.13-slim@{DIGEST}"
+"""
+    found = {pin.name: pin.pinned for pin in pins.in_pyproject(text, "pyproject.toml")}
+    assert found == {
+        "python:3.13-slim": DIGEST,
+        "uv_build": "0.10.3",
+        "hatchling": "",
+        "setuptools >= 80": "",
+        "wheel": "1.0",
+        "a==1.*": "",
+    }
+    assert list(pins.in_pyproject("", "pyproject.toml")) == []
 
 
 def test_what_npm_holds_by_checksum_is_one_pin_and_the_rest_is_named():
@@ -114,6 +158,8 @@ components: ["https://example.com/all.yaml"]
     [
         (pins.in_npm_lock, "{", "package-lock.json is not JSON"),
         (pins.in_uv_lock, "[[package", "is not TOML"),
+        (pins.in_pyproject, "[project", "is not TOML"),
+        (pins.in_workflow, "jobs: [", "is not YAML"),
         (pins.in_module, "nothing", "is not JSON"),
     ],
 )
