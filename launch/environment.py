@@ -7,13 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
-# Reads the lock file for pip, which does the installing: so pip's own settings (mirror, proxy, CA) hold.
-UV = "uv>=0.9,<1"
+LOCK = ROOT / "uv.lock"
+# How long another apt may be at work, in seconds: on a fresh machine it updates itself first.
+APT_SECONDS = 600
+APT_BUSY = ("Could not get lock", "Unable to lock")
 
 
 class SetupError(Exception):
@@ -30,7 +34,7 @@ def make(group: str) -> Path:
     """
     python = VENV / "bin" / "python"
     stamp = VENV / f".slipway-{group}"
-    wanted = hashlib.sha256((ROOT / "uv.lock").read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    wanted = hashlib.sha256(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
     with _locked(ROOT / ".venv.lock"):
         if python.exists() and stamp.exists() and stamp.read_text() == wanted:
             return python
@@ -38,22 +42,27 @@ def make(group: str) -> Path:
         if not python.exists():
             require_debian({"ensurepip": "python3-venv"}, present=_importable)
             _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
-        _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV])
+        # uv reads the lock file for pip, which does the installing: so pip's own settings (mirror, proxy, CA) hold.
         requirements = VENV / "requirements.txt"
+        requirements.write_text(locked("uv", LOCK.read_text()))
+        _install(python, requirements)
         export = ["export", "--frozen", "--quiet", "--no-emit-project", "--group", group, "--output-file"]
         _run([str(VENV / "bin" / "uv"), *export, str(requirements)])
-        install = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--require-hashes",
-            "--requirement",
-        ]
-        _run([str(python), *install, str(requirements)])
+        _install(python, requirements)
         stamp.write_text(wanted)
     return python
+
+
+def locked(name: str, lock: str) -> str:
+    """Return the requirement, as pip reads it, of a package in a uv.lock: its version, and a hash of each file.
+
+    Args:
+        name: of the package.
+        lock: text of the uv.lock.
+    """
+    package = next(package for package in tomllib.loads(lock)["package"] if package["name"] == name)
+    hashes = [file["hash"] for file in [*package["wheels"], package["sdist"]]]
+    return " \\\n".join([f"{name}=={package['version']}", *(f"    --hash={value}" for value in hashes)]) + "\n"
 
 
 def require_debian(packages: Mapping[str, str], *, present: Callable[[str], bool] | None = None) -> None:
@@ -74,13 +83,12 @@ def require_debian(packages: Mapping[str, str], *, present: Callable[[str], bool
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise SetupError(f"these Debian packages are missing: {' '.join(missing)}\n  try: sudo {' '.join(command)}")
     say(f"installing Debian packages: {' '.join(missing)} (once)")
-    quiet = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     try:
-        _run(command, quiet)
+        _apt(command)
     except SetupError:
         # A fresh machine has no package lists yet, or old ones.
-        _run(["apt-get", "update"], quiet)
-        _run(command, quiet)
+        _apt(["apt-get", "update"])
+        _apt(command)
 
 
 def say(message: str) -> None:
@@ -94,6 +102,28 @@ def _importable(module: str) -> bool:
 
 def _on_path(command: str) -> bool:
     return shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+
+
+def _install(python: Path, requirements: Path) -> None:
+    """Install what a file names, and nothing whose hash is not in it."""
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    _run([*pip, "--require-hashes", "--requirement", str(requirements)])
+
+
+def _apt(argv: list[str], seconds: float = APT_SECONDS) -> None:
+    """Run apt, after any other that is at work."""
+    deadline = time.monotonic() + seconds
+    waiting = False
+    while True:
+        try:
+            return _run(argv, os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"})
+        except SetupError as error:
+            if time.monotonic() > deadline or not any(words in str(error) for words in APT_BUSY):
+                raise
+        if not waiting:
+            say(f"waiting for another apt (at most {seconds:g} s)")
+            waiting = True
+        time.sleep(1)
 
 
 def _run(argv: list[str], variables: Mapping[str, str] | None = None) -> None:

@@ -1,3 +1,4 @@
+import re
 import stat
 import subprocess
 from pathlib import Path
@@ -92,6 +93,55 @@ def test_missing_packages_are_named_where_they_cannot_be_installed(monkeypatch: 
 
 def test_nothing_is_installed_where_nothing_is_missing():
     environment.require_debian({"sh": "dash"})
+
+
+def test_what_reads_the_lock_file_is_itself_locked():
+    uv = environment.locked("uv", environment.LOCK.read_text())
+    first, *hashes = uv.splitlines()
+    assert re.fullmatch(r"uv==[0-9.]+ \\", first)
+    assert len(hashes) > 1
+    assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?", line) for line in hashes)
+
+
+def fake_apt(folder: Path, *, busy: int) -> Path:
+    """Put an `apt-get` on a PATH that finds another at work so many times; return what it was called with."""
+    calls = folder / "calls"
+    script = folder / "apt-get"
+    script.write_text(
+        f"""#!/bin/sh
+echo "$1" >> {calls}
+test "$(wc -l < {calls})" -gt {busy} || {{
+    echo 'E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)'
+    exit 100
+}} >&2
+"""
+    )
+    script.chmod(0o755)
+    return calls
+
+
+@pytest.fixture
+def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine on which packages can be installed; there a second of sleep is a minute."""
+    clock = [0.0]
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(environment.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(environment.time, "sleep", lambda seconds: clock.append(clock.pop() + 60 * seconds))
+    return tmp_path
+
+
+def test_another_apt_at_work_is_waited_for(root: Path, capsys: pytest.CaptureFixture[str]):
+    calls = fake_apt(root, busy=3)
+    environment.require_debian({"no-such-command": "no-such-package"})
+    assert calls.read_text().split() == ["install"] * 4
+    assert capsys.readouterr().err.count("waiting for another apt") == 1
+
+
+def test_another_apt_that_never_ends_is_waited_for_no_longer_than_said(root: Path):
+    fake_apt(root, busy=10**9)
+    with pytest.raises(environment.SetupError, match="held by process 7"):
+        environment.require_debian({"no-such-command": "no-such-package"})
 
 
 @pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((1, 0), 1), ((0, 5), 5), ((-9, 0), -9), ((0, -9), -9)])
