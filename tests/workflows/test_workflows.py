@@ -97,7 +97,7 @@ def test_each_event_calls_its_task_with_its_rights_and_secrets_and_no_others():
             ("scheduled.yml", event): (
                 "rescan",
                 ["contents: read", "issues: write", "packages: read", "security-events: write"],
-                ["RESCAN_KUBECONFIG"],
+                ["REGISTRY_PASSWORD", "RESCAN_KUBECONFIG"],
                 "",
             )
             for event in ("schedule", "workflow_dispatch")
@@ -196,20 +196,22 @@ class Runner:
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "GITHUB_ACTION_PATH": str(ACTION),
             "GITHUB_ACTOR": "ada",
+            "GITHUB_OUTPUT": str(folder / "output"),
             "GITHUB_PATH": str(folder / "path"),
             "GITHUB_REPOSITORY": "Org/App",
             "GITHUB_RUN_ID": "7",
             "GITHUB_SERVER_URL": "https://github.example.com",
             "GITHUB_SHA": SHA,
-            "GITHUB_WORKFLOW_REF": "Org/App/.github/workflows/ship.yml@refs/tags/v1@2",
             "ACTIONS_ID_TOKEN_REQUEST_URL": "https://token.example.com/?job=7",
             "RUNNER_TEMP": str(self.temp),
             "APPROVED_BY": "",
             "DIGEST": "",
             "ENVIRONMENT": "",
-            "MODULE": ".",
+            "MODULE": "",
             "REGISTRY": "",
             "SERVICE": "app",
+            "WORKFLOW_REF": "Org/App/.github/workflows/ship.yml@refs/tags/v1@2",
+            "WORKFLOW_SHA": SHA,
         }
         self.tool("dagger", 'mkdir -p report; echo "{\\"result\\": \\"${RESULT:-passed}\\"}" > report/report.json')
 
@@ -221,6 +223,12 @@ class Runner:
     def run(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
         path = str(ACTION / script)
         return subprocess.run([path], cwd=self.work, env=self.env | env, capture_output=True, text=True, check=False)
+
+    def report(self, text: str, **document: object) -> None:
+        folder = self.work / "report"
+        folder.mkdir()
+        (folder / "report.md").write_text(text)
+        (folder / "report.json").write_text(json.dumps(document))
 
     def called(self, name: str) -> list[list[str]]:
         told = self.calls.read_text().split("\0END\0")[:-1] if self.calls.exists() else []
@@ -246,7 +254,7 @@ def test_stage_publishes_to_the_repositorys_own_registry_and_deploys(runner: Run
     assert runner.run("run.sh", TASK="stage").returncode == 0
     folder = f"file:{runner.temp}/slipway"
     credentials = ["--username", "ada", "--password", f"{folder}/registry-password"]
-    ship = ["ship", "--registry", "ghcr.io/org/app", *credentials, "--kubeconfig", f"{folder}/kubeconfig", *LINK]
+    ship = ["ship", "--registry", "ghcr.io/org/app/app", *credentials, "--kubeconfig", f"{folder}/kubeconfig", *LINK]
     token = [
         "--request-url",
         "https://token.example.com/?job=7",
@@ -271,10 +279,42 @@ def test_a_repository_with_a_public_key_of_its_own_is_signed_with_that(runner: R
     assert promote[len(BEFORE) :][: len(trust) + 1] == [*trust, "environment"]
 
 
-def test_whoever_calls_the_workflow_says_whose_signature_it_is(runner: Runner):
-    assert runner.run("run.sh", TASK="stage", SIGNED_BY="https://github.com/o/slipway/x.yml@abc").returncode == 0
+def test_called_from_another_repository_the_workflow_brings_the_module_along_and_signs(runner: Runner):
+    runner.tool("gh", "echo Ada")
+    called = f"Owner/slipway/.github/workflows/ship.yml@{SHA}"
+    for task in ("stage", "promote"):
+        assert runner.run("run.sh", TASK=task, WORKFLOW_REF=called).returncode == 0
+    for call in runner.called("dagger"):
+        assert call[call.index("--mod") + 1] == f"github.com/Owner/slipway@{SHA}"
+        assert call[call.index("--signed-by") + 1] == f"https://github.example.com/{called}"
+        assert call[call.index("--repository") + 1] == ADDRESS
+
+
+def test_a_workflow_of_ones_own_that_uses_the_action_says_where_the_module_is_and_who_signs(runner: Runner):
+    given = {"MODULE": f"github.com/o/slipway@{SHA}", "SIGNED_BY": "https://github.com/o/slipway/x.yml@abc"}
+    assert runner.run("run.sh", TASK="stage", **given).returncode == 0
     [call] = runner.called("dagger")
-    assert call[call.index("--signed-by") + 1] == "https://github.com/o/slipway/x.yml@abc"
+    assert call[call.index("--mod") + 1] == given["MODULE"]
+    assert call[call.index("--signed-by") + 1] == given["SIGNED_BY"]
+
+
+@pytest.mark.parametrize(
+    ("service", "registry"),
+    [(".", "ghcr.io/org/app"), ("services/API", "ghcr.io/org/app/api"), ("a", "ghcr.io/org/app/a")],
+)
+def test_each_service_of_a_repository_has_an_image_of_its_own(runner: Runner, service: str, registry: str):
+    assert runner.run("run.sh", TASK="stage", SERVICE=service).returncode == 0
+    [call] = runner.called("dagger")
+    assert call[call.index("--registry") + 1] == registry
+
+
+def test_each_report_of_a_run_has_a_name_of_its_own_that_github_takes(runner: Runner):
+    for service in ("services/a", "services/b", *HOSTILE):
+        runner.run("run.sh", TASK="rescan", ENVIRONMENT="staging", SERVICE=service)
+    names = (runner.folder / "output").read_text().splitlines()
+    assert names[:2] == ["name=rescan-staging-services-a", "name=rescan-staging-services-b"]
+    assert all(re.fullmatch(r"name=[\w.-]+", name) for name in names)
+    assert len(names) == 2 + len(HOSTILE)
 
 
 def test_promote_takes_the_released_commit_and_who_approved_it(runner: Runner):
@@ -301,27 +341,40 @@ def test_rescan_takes_up_what_runs(runner: Runner):
     assert runner.called("dagger") == [[*BEFORE, *place, *live, "rescan", *REPORT]]
 
 
-TITLE = "Slipway: findings in what runs in production"
+TITLE = "Slipway: the scan of app in production"
 ISSUE = json.dumps([{"number": 8, "title": "other"}, {"number": 9, "title": TITLE}])
+BODY = ["--body-file", "report/body.md"]
+CREATE = ["issue", "create", "--repo", "Org/App", "--title", TITLE, *BODY]
+CLOSE = ["issue", "close", "9", "--repo", "Org/App", "--comment", "The scan of today found nothing."]
+WARNING = ["the ignore of CVE-2026-1 expires on 2026-12-01"]
 
 
 @pytest.mark.parametrize(
-    ("result", "issues", "call"),
+    ("result", "warnings", "issues", "call"),
     [
-        ("failed", "[]", ["issue", "create", "--repo", "Org/App", "--title", TITLE, "--body-file", "report/report.md"]),
-        ("failed", ISSUE, ["issue", "edit", "9", "--repo", "Org/App", "--body-file", "report/report.md"]),
-        ("passed", ISSUE, ["issue", "close", "9", "--repo", "Org/App", "--comment", "The scan of today passed."]),
-        ("passed", "[]", None),
+        ("failed", [], "[]", CREATE),
+        ("failed", [], ISSUE, ["issue", "edit", "9", "--repo", "Org/App", *BODY]),
+        ("passed", WARNING, "[]", CREATE),
+        ("passed", [], ISSUE, CLOSE),
+        ("passed", [], "[]", None),
     ],
 )
-def test_one_issue_tells_of_findings_while_there_are_any(
-    runner: Runner, result: str, issues: str, call: list[str] | None
+def test_one_issue_tells_of_findings_and_of_ignores_that_expire_while_there_are_any(
+    runner: Runner, result: str, warnings: list[str], issues: str, call: list[str] | None
 ):
     runner.tool("gh", f"test $2 != list || echo '{issues}'")
-    (runner.work / "report").mkdir()
-    (runner.work / "report" / "report.json").write_text(json.dumps({"result": result}))
+    runner.report("# the report", result=result, scan={"warnings": warnings})
     assert runner.run("issue.sh", ENVIRONMENT="production").returncode == 0
     assert runner.called("gh")[1:] == ([call] if call else [])
+    if call and call is not CLOSE:
+        assert "# the report" in (runner.work / "report" / "body.md").read_text()
+
+
+def test_a_scan_that_never_was_says_so_too(runner: Runner):
+    runner.tool("gh", "echo []")
+    runner.report("# the report", result="failed", scan=None)
+    assert runner.run("issue.sh", ENVIRONMENT="production").returncode == 0
+    assert runner.called("gh")[1:] == [CREATE]
 
 
 def test_a_task_that_is_none_is_refused(runner: Runner):
@@ -342,7 +395,8 @@ def test_a_module_that_could_not_be_called_fails_the_job(runner: Runner):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_an_event_says_reaches_the_module_as_one_argument(runner: Runner, text: str):
-    given = dict.fromkeys(("DIGEST", "ENVIRONMENT", "MODULE", "SERVICE", "GITHUB_ACTOR", "SIGNED_BY"), text)
+    names = ("DIGEST", "ENVIRONMENT", "MODULE", "SERVICE", "GITHUB_ACTOR", "SIGNED_BY", "WORKFLOW_REF", "WORKFLOW_SHA")
+    given = dict.fromkeys(names, text)
     for task in ("rollback", "stage"):
         assert runner.run("run.sh", TASK=task, REGISTRY=text, **given).returncode == 0
     rollback, stage = runner.called("dagger")
@@ -417,24 +471,63 @@ def test_the_cli_is_of_the_modules_own_version():
     assert f"v{version[1]}" == json.loads((ROOT / "dagger.json").read_text())["engineVersion"]
 
 
-def test_one_comment_is_kept_up_to_date(runner: Runner):
+# What people see of it
+
+COMMENTS = "repos/Org/App/issues/3/comments"
+MARK = "<!-- slipway: app -->"
+
+
+def comment(number: int, body: str, kind: str = "Bot") -> dict[str, Any]:
+    return {"id": number, "body": body, "user": {"type": kind}}
+
+
+@pytest.mark.parametrize(
+    ("pages", "call"),
+    [
+        ([[]], ["POST", COMMENTS]),
+        (
+            [[comment(1, "another workflow's")], [comment(2, f"{MARK}\nold")]],
+            ["PATCH", "repos/Org/App/issues/comments/2"],
+        ),
+        ([[comment(1, "<!-- slipway: other -->\nof another service")]], ["POST", COMMENTS]),
+        ([[comment(1, f"{MARK}\na person's, who quotes it", "User")]], ["POST", COMMENTS]),
+    ],
+)
+def test_one_comment_for_each_service_is_kept_up_to_date(
+    runner: Runner, pages: list[list[dict[str, Any]]], call: list[str]
+):
+    runner.tool("gh", f"test $2 != --paginate || echo '{json.dumps(pages).replace(chr(39), '')}'")
+    runner.report("# told")
+    done = runner.run("comment.sh", NUMBER="3")
+    assert done.returncode == 0, done.stderr
+    asked, told = runner.called("gh")
+    assert asked == ["api", "--paginate", "--slurp", COMMENTS]
+    assert told == ["api", "--silent", "--method", *call, "--field", "body=@report/body.md"]
+    assert (runner.work / "report" / "body.md").read_text() == f"{MARK}\n# told\n"
+
+
+def test_without_a_report_there_is_no_comment(runner: Runner):
     runner.tool("gh", "true")
     assert runner.run("comment.sh", NUMBER="3").returncode == 0
     assert runner.called("gh") == []
-    (runner.work / "report").mkdir()
-    (runner.work / "report" / "report.md").write_text("# told")
+
+
+def test_a_report_that_is_longer_than_github_takes_is_cut(runner: Runner):
+    runner.tool("gh", "test $2 != --paginate || echo '[[]]'")
+    runner.report("é" * 100_000)
     assert runner.run("comment.sh", NUMBER="3").returncode == 0
-    [call] = runner.called("gh")
-    assert call == [
-        *(
-            "pr",
-            "comment",
-            "3",
-            "--repo",
-            "Org/App",
-            "--edit-last",
-            "--create-if-none",
-            "--body-file",
-            "report/report.md",
-        )
-    ]
+    body = (runner.work / "report" / "body.md").read_text()
+    assert 60_000 < len(body) < 65_536
+    assert body.endswith("… the rest stands in the report, an artifact of the run.\n")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_service_of_any_name_is_told_of_and_runs_nothing(runner: Runner, text: str):
+    runner.tool("gh", "case $2 in --paginate) echo '[[]]' ;; list) echo '[]' ;; esac")
+    runner.report("# told", result="failed")
+    for script in ("comment.sh", "issue.sh"):
+        done = runner.run(script, NUMBER="3", SERVICE=text, ENVIRONMENT=text)
+        assert done.returncode == 0, done.stderr
+    create = runner.called("gh")[-1]
+    assert create[create.index("--title") + 1] == f"Slipway: the scan of {text} in {text}"
+    assert not list(runner.folder.rglob("OWNED"))

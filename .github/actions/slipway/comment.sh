@@ -1,6 +1,16 @@
 #!/usr/bin/env bash
-# One comment on the pull request, updated in place.
+# One comment for each service on the pull request, updated in place.
 set -euo pipefail
 
 test -f report/report.md || exit 0
-gh pr comment "$NUMBER" --repo "$GITHUB_REPOSITORY" --edit-last --create-if-none --body-file report/report.md
+mark="<!-- slipway: ${SERVICE//[<>]/} -->"
+"$GITHUB_ACTION_PATH/body.sh" "$mark" > report/body.md
+
+comments="repos/$GITHUB_REPOSITORY/issues/$NUMBER/comments"
+id="$(gh api --paginate --slurp "$comments" |
+  jq --raw-output --arg mark "$mark" 'add | map(select(.user.type == "Bot" and (.body | startswith($mark))))[0].id // empty')"
+if [ -n "$id" ]; then
+  gh api --silent --method PATCH "repos/$GITHUB_REPOSITORY/issues/comments/$id" --field body=@report/body.md
+else
+  gh api --silent --method POST "$comments" --field body=@report/body.md
+fi

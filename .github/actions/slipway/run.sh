@@ -4,19 +4,34 @@ set -euo pipefail
 
 secrets="$RUNNER_TEMP/slipway"
 link="$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID"
-repository="ghcr.io/$GITHUB_REPOSITORY"
 
-# Who signs: the key of the cosign.pub that is in the repository, else this workflow of main, keyless.
+# One name for each report of a run: of several services, each has its own.
+echo "name=$(printf '%s-%s-%s' "$TASK" "$ENVIRONMENT" "$SERVICE" | tr -c 'A-Za-z0-9._-' -)" >> "$GITHUB_OUTPUT"
+
+# In Slipway's own repository the module is what is checked out; a workflow that is called from another one brings it along.
+owner="${WORKFLOW_REF%%/.github/*}"
+if [ "$owner" = "$GITHUB_REPOSITORY" ]; then
+  module=.
+  identity="$GITHUB_SERVER_URL/${WORKFLOW_REF%%@refs/*}@refs/heads/main"
+else
+  module="github.com/$owner@$WORKFLOW_SHA"
+  identity="$GITHUB_SERVER_URL/$WORKFLOW_REF"
+fi
+
+registry="ghcr.io/$GITHUB_REPOSITORY/${SERVICE##*/}"
+registry="${registry%/.}"
+
+# Who signs: the key of the cosign.pub that is in the repository, else the workflow itself, keyless.
 trust=(with-trust --repository "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY")
 if [ -f cosign.pub ] || [ -f "$SERVICE/cosign.pub" ]; then
   signer=(with-signer --key "file:$secrets/signing-key" --password "file:$secrets/signing-password")
 else
-  trust+=(--signed-by "${SIGNED_BY:-$GITHUB_SERVER_URL/${GITHUB_WORKFLOW_REF%%@refs/*}@refs/heads/main}")
+  trust+=(--signed-by "${SIGNED_BY:-$identity}")
   signer=(with-signer --request-url "${ACTIONS_ID_TOKEN_REQUEST_URL:-}" --request-token env:ACTIONS_ID_TOKEN_REQUEST_TOKEN)
 fi
 
 call() {
-  dagger --progress plain call --mod "$MODULE" --source . --path "$SERVICE" "$@" report export --path report
+  dagger --progress plain call --mod "${MODULE:-$module}" --source . --path "$SERVICE" "$@" report export --path report
 }
 
 environment() {
@@ -28,7 +43,7 @@ case "$TASK" in
     call ship
     ;;
   stage)
-    call "${trust[@]}" "${signer[@]}" ship --registry "${REGISTRY:-${repository,,}}" \
+    call "${trust[@]}" "${signer[@]}" ship --registry "${REGISTRY:-${registry,,}}" \
       --username "$GITHUB_ACTOR" --password "file:$secrets/registry-password" \
       --kubeconfig "file:$secrets/kubeconfig" --link "$link"
     ;;
