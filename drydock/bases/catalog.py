@@ -58,9 +58,9 @@ _RECIPES: dict[str, Callable[[Name], Recipe]] = {
     "python": lambda _: Python(),
     "registry": lambda _: Registry(),
     f"{KUBERNETES}/kubectl": lambda _: Kubectl(),
-    # Of the release that has what Slipway calls: sid for the third major version of cosign.
+    # Of the first release that has what Slipway calls: the third major version of cosign.
     f"{GITHUB}/gitleaks/gitleaks": lambda _: Program("gitleaks", "trixie", "/usr/bin/gitleaks"),
-    f"{GITHUB}/sigstore/cosign/cosign": lambda _: Program("cosign", "sid", "/ko-app/cosign"),
+    f"{GITHUB}/sigstore/cosign/cosign": lambda _: Program("cosign", "forky", "/ko-app/cosign"),
 }
 
 

