@@ -1,11 +1,13 @@
 """The policy for the licences of what is shipped: the production dependencies.
 
-Strong copyleft, source-available and unknown licences are refused; permissive and weak copyleft ones pass. What may
-pass all the same is in the ignore file, under `licenses`: a package (`name`, `name@version`) or a licence (SPDX id).
+Permissive and weak copyleft licences pass, as ScanCode's LicenseDB sorts them; strong copyleft, source-available,
+proprietary and unknown ones are refused. What may pass all the same is in the ignore file, under `licenses`: a package
+(`name`, `name@version`) or a licence (SPDX id).
 """
 
 import dataclasses
 import datetime
+import functools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,21 +15,22 @@ from typing import Any
 from pipeline import ignores
 from pipeline.errors import GateClosedError, StageFailedError
 
-# SPDX ids by their beginning.
-REFUSED = (
-    "AGPL-",
-    "BUSL-",
-    "CC-BY-NC",
-    "Elastic-",
-    "GPL-",
-    "OSL-",
-    "Parity-",
-    "PolyForm-",
-    "QPL-",
-    "RPL-",
-    "SSPL-",
-    "Sleepycat",
-)
+# Categories of ScanCode's LicenseDB, which comes with license-expression.
+ALLOWED = {"Permissive", "Copyleft Limited", "Public Domain"}
+# Which it takes for limited, and which reach a whole service.
+STRONG = ("QPL-", "RPL-")
+# With which something under the GPL may be linked to by what is not.
+LINKING = {
+    "Classpath-exception-2.0",
+    "GCC-exception-2.0",
+    "GCC-exception-3.1",
+    "GPL-3.0-linking-exception",
+    "GPL-3.0-linking-source-exception",
+    "OpenJDK-assembly-exception-1.0",
+    "Universal-FOSS-exception-1.0",
+    "WxWindows-exception-3.1",
+    "eCos-exception-2.0",
+}
 QUERY = ["npm", "query", "*"]
 
 
@@ -106,10 +109,10 @@ def refused(packages: Iterable[Package], accepted: set[str]) -> tuple[list[str],
 
 def refused_in(licence: str, *, accepted: set[str]) -> set[str]:
     """Return the parts of an SPDX expression for which it is refused; of alternatives, the best is taken."""
-    from license_expression import ExpressionError, get_spdx_licensing  # noqa: PLC0415 - only where licences are checked
+    from license_expression import ExpressionError  # noqa: PLC0415 - only where licences are checked
 
     try:
-        parsed = get_spdx_licensing().parse(licence, validate=True)
+        parsed = _licensing().parse(licence, validate=True)
     except ExpressionError:
         parsed = None
     if parsed is None:
@@ -124,11 +127,36 @@ def _refused(expression: Any, accepted: set[str]) -> set[str]:  # noqa: ANN401 -
         if kind == "OR":
             return min(parts, key=len)
         return set().union(*parts)
-    # `GPL-2.0-only WITH Classpath-exception-2.0` and the like let others link to it.
     name = expression.render("{symbol.key}")
-    if kind == "LicenseWithExceptionSymbol" or name in accepted or not name.startswith(REFUSED):
+    licence, _, exception = name.partition(" WITH ")
+    if accepted & {name, licence} or _is_allowed(licence) or (licence.startswith("GPL-") and exception in LINKING):
         return set()
     return {name}
+
+
+@functools.cache
+def _licensing() -> Any:  # noqa: ANN401 - the library has no types
+    """Return what reads SPDX expressions: it is made anew from all licences each time."""
+    from license_expression import get_spdx_licensing  # noqa: PLC0415
+
+    return get_spdx_licensing()
+
+
+def _is_allowed(licence: str) -> bool:
+    return _categories().get(licence.removesuffix("+"), "") in ALLOWED and not licence.startswith(STRONG)
+
+
+@functools.cache
+def _categories() -> dict[str, str]:
+    """Return the category of each licence, by its SPDX ids, today's and former ones; references are none of SPDX's."""
+    from license_expression import get_license_index  # noqa: PLC0415 - only where licences are checked
+
+    return {
+        name: str(known["category"])
+        for known in get_license_index()
+        for name in (known.get("spdx_license_key"), *known.get("other_spdx_license_keys", ()))
+        if name and not name.startswith("LicenseRef-")
+    }
 
 
 def _list(answer: object) -> list[dict[str, Any]]:
