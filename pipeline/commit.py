@@ -38,6 +38,7 @@ _SETTINGS = {
 }
 _FORMAT = ("core.repositoryformatversion", "extensions.objectformat", "extensions.refstorage")
 _SUBMODULE = "160000"
+_PATTERN = set("*?[]\\!")
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -152,6 +153,8 @@ async def read_origin(source: dagger.Directory, *, image: str) -> str:
 async def tracked(source: dagger.Directory, *, image: str) -> dagger.Directory:
     """Return a source without its .git and what that ignores; all of it, where there is no Git.
 
+    An ignored file whose name an engine would read as a pattern stays: more is looked at, never less.
+
     Args:
         source: the root of the repository, with its `.git`.
         image: an image with Git.
@@ -161,7 +164,7 @@ async def tracked(source: dagger.Directory, *, image: str) -> dagger.Directory:
     clean, _ = await git_in(source, image)
     listed = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory")
     for name in (await _ask(clean, *listed)()).split("\0"):
-        if name:
+        if name and not _PATTERN & set(name):
             source = source.without_directory(name) if name.endswith("/") else source.without_file(name)
     return source.without_directory(".git")
 

@@ -5,6 +5,8 @@ Source: github.com/gitleaks/gitleaks, `detect`, 8.30.
 """
 
 import json
+import secrets
+import string
 
 import dagger
 from dagger import dag
@@ -13,25 +15,40 @@ from pipeline.errors import GateClosedError, StageFailedError
 
 SOURCE = "/source"
 REPORT = "/report.json"
+CONFIG = ".gitleaks.toml"
 
 
 def search_argv() -> list[str]:
-    """Look through files, not history; findings are read from the report, and never shown."""
-    argv = ["gitleaks", "detect", "--no-git", "--source", SOURCE, "--redact", "--no-banner", "--exit-code", "0"]
+    """Look through the files of the working folder, not history; findings are read from the report, and never shown."""
+    argv = ["gitleaks", "detect", "--no-git", "--source", ".", "--redact", "--no-banner", "--exit-code", "0"]
     return [*argv, "--report-format", "json", "--report-path", REPORT]
 
 
 def parse_report(text: str) -> list[str]:
-    """Return what was found, as FILE:LINE RULE, never the secret.
+    """Return the fingerprints of what was found, as .gitleaksignore takes them: FILE:RULE:LINE, never the secret.
 
     Raises:
         StageFailedError: if the report has another form. One that cannot be read is not an empty one.
     """
     try:
         found = json.loads(text) or []
-        return sorted({f"{_name(leak['File'])}:{leak['StartLine']} {leak['RuleID']}" for leak in found})
+        return sorted({f"{leak['File']}:{leak['RuleID']}:{leak['StartLine']}" for leak in found})
     except (ValueError, KeyError, TypeError) as error:
         raise StageFailedError(f"secrets: gitleaks' report cannot be read: {error!r}") from error
+
+
+def bait() -> str:
+    """Return made-up secrets of several kinds, to see that a configuration looks for any."""
+    letters = string.ascii_letters + string.digits
+    lines = [
+        f"token = 'ghp_{_random(letters, 36)}'",
+        f"access_key = 'AKIA{_random('ABCDEFGHIJKLMNOPQRSTUVWXYZ234567', 16)}'",
+        f"password = '{_random(letters, 40)}'",
+        f"-----{'BEGIN'} RSA PRIVATE KEY-----",
+        *(_random(letters, 64) for _ in range(12)),
+        f"-----{'END'} RSA PRIVATE KEY-----",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 async def search(source: dagger.Directory, image: str) -> str:
@@ -45,15 +62,35 @@ async def search(source: dagger.Directory, image: str) -> str:
         GateClosedError: with where they are.
         StageFailedError: if gitleaks could not run.
     """
-    searcher = dag.container().from_(image).with_user("0").with_mounted_directory(SOURCE, source)
-    searched = searcher.with_exec(search_argv())
+    searcher = dag.container().from_(image).with_user("0")
+    own = await source.exists(CONFIG)
+    if own:
+        # In a folder of its own, where no path that is really ignored leads.
+        baited = dag.directory().with_file(CONFIG, source.file(CONFIG)).with_new_file("slipway/bait.txt", bait())
+        if not await _found(searcher, baited, image):
+            raise StageFailedError(
+                f"secrets: with {CONFIG} of the source nothing is found, not even what was put there to be",
+                hint="it needs rules: `[extend]` with `useDefault = true`; --skip secrets goes on without, and says so",
+            )
+    if found := await _found(searcher, source, image):
+        raise GateClosedError(
+            f"secrets: {len(found)} in the source",
+            output="\n".join(found),
+            hint="take it out and revoke it: the history has it. The line of a false alarm goes into .gitleaksignore",
+        )
+    return f"no secrets found{f', by the rules of {CONFIG}' if own else ''}"
+
+
+async def _found(searcher: dagger.Container, source: dagger.Directory, image: str) -> list[str]:
+    """Return the fingerprints of what is in a folder."""
+    searched = searcher.with_mounted_directory(SOURCE, source).with_workdir(SOURCE).with_exec(search_argv())
     try:
-        report = await searched.file(REPORT).contents()
+        return parse_report(await searched.file(REPORT).contents())
     except dagger.ExecError as error:
         raise StageFailedError(
             "secrets: gitleaks could not run",
             output=f"{error.stdout}\n{error.stderr}",
-            hint="these are its own words, not a finding; is .gitleaks.toml right?",
+            hint=f"these are its own words, not a finding; is {CONFIG} right?",
         ) from error
     except dagger.QueryError as error:
         raise StageFailedError(
@@ -61,14 +98,7 @@ async def search(source: dagger.Directory, image: str) -> str:
             output=str(error),
             hint="give --gitleaks-image of a registry that is reachable; --skip secrets goes on without, and says so",
         ) from error
-    if found := parse_report(report):
-        raise GateClosedError(
-            f"secrets: {len(found)} in the source",
-            output="\n".join(found),
-            hint="take it out and revoke it: the history has it. A false alarm gets `gitleaks:allow` on its line",
-        )
-    return "no secrets found"
 
 
-def _name(path: str) -> str:
-    return path.removeprefix(f"{SOURCE}/")
+def _random(letters: str, length: int) -> str:
+    return "".join(secrets.choice(letters) for _ in range(length))

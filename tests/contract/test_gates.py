@@ -26,8 +26,8 @@ async def test_a_secret_closes_the_gate_and_is_not_shown(make: Make):
     slipway = make({"service/src/config.js": f'// line 1\nexport const token = "{TOKEN}";\n', "deploy.pem": KEY})
     with pytest.raises(GateClosedError, match="secrets: 2 in the source") as caught:
         await slipway.verify()
-    assert "service/src/config.js:2 github-pat" in str(caught.value)
-    assert "deploy.pem:1 private-key" in str(caught.value)
+    assert "service/src/config.js:github-pat:2" in str(caught.value)
+    assert "deploy.pem:private-key:1" in str(caught.value)
     assert TOKEN not in str(caught.value)
     assert "MIIEow" not in str(caught.value)
 
@@ -41,13 +41,44 @@ async def test_what_git_ignores_is_not_of_the_source(make: Make, repository: Pat
 
 async def test_what_was_committed_though_it_is_ignored_is_looked_through(make: Make):
     make({".env": f"TOKEN={TOKEN}\n"})
-    with pytest.raises(GateClosedError, match=r"\.env:1 github-pat"):
+    with pytest.raises(GateClosedError, match=r"\.env:github-pat:1"):
         await make({".gitignore": ".env\n"}).secrets()
 
 
 async def test_a_false_alarm_that_is_marked_passes(make: Make):
     marked = f'export const token = "{TOKEN}"; // gitleaks:allow\n'
     assert await make({"service/src/config.js": marked}).secrets() == "no secrets found"
+
+
+async def test_what_the_gate_tells_is_what_gitleaksignore_takes(make: Make):
+    files = {"deploy.pem": KEY, "service/src/config.js": f'export const token = "{TOKEN}";\n'}
+    with pytest.raises(GateClosedError) as caught:
+        await make(files).secrets()
+    fingerprints = "".join(f"{line}\n" for line in caught.value.output.splitlines())
+    assert await make({".gitleaksignore": fingerprints}).secrets() == "no secrets found"
+
+
+RULES = '[extend]\nuseDefault = true\n[allowlist]\npaths = ["{path}"]\n'
+
+
+async def test_rules_of_the_repository_are_honoured_and_told(make: Make):
+    told = await make({"deploy.pem": KEY, ".gitleaks.toml": RULES.format(path="^deploy[.]pem$")}).secrets()
+    assert told == "no secrets found, by the rules of .gitleaks.toml"
+    with pytest.raises(GateClosedError, match=r"other\.pem:private-key:1"):
+        await make({"other.pem": KEY}).secrets()
+
+
+@pytest.mark.parametrize("rules", ['title = "x"\n', RULES.format(path=".*")])
+async def test_rules_that_find_nothing_at_all_close_the_gate(make: Make, rules: str):
+    with pytest.raises(StageFailedError, match="not even what was put there to be"):
+        await make({".gitleaks.toml": rules}).secrets()
+
+
+async def test_an_ignored_file_with_a_name_like_a_pattern_hides_nothing(make: Make, repository: Path):
+    slipway = make({".gitignore": "\\*\n", "deploy.pem": KEY})
+    (repository / "*").write_text("ignored")
+    with pytest.raises(GateClosedError, match=r"deploy\.pem:private-key:1"):
+        await slipway.secrets()
 
 
 async def test_gitleaks_that_cannot_run_is_no_finding(make: Make):
