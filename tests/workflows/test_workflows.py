@@ -54,13 +54,15 @@ def jobs() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 # What is called when
 
+MAIN_ONLY = " && github.ref == format('refs/heads/{0}', github.event.repository.default_branch)"
+
 
 def events_of(workflow: dict[str, Any], job: dict[str, Any]) -> list[str]:
-    """Return the events on which a job runs. Its condition may name one event, and nothing else."""
+    """Return the events on which a job runs. Its condition may name one event, and of a push the main branch."""
     triggers = [event for event in workflow["on"] if event != "workflow_call"]
     if "if" not in job:
         return triggers
-    condition = re.fullmatch(r"github\.event_name == '(\w+)'", job["if"])
+    condition = re.fullmatch(r"github\.event_name == '(\w+)'", job["if"].removesuffix(MAIN_ONLY))
     assert condition, f"a condition that this table cannot read: {job['if']}"
     return [event for event in triggers if event == condition[1]]
 
@@ -114,6 +116,8 @@ def test_each_event_calls_its_task_with_its_rights_and_secrets_and_no_others():
 def test_only_main_is_staged_and_only_a_published_release_is_promoted():
     triggers = load(GITHUB / "workflows" / "ship.yml")["on"]
     assert triggers["push"] == {"branches": ["main"]}
+    # A workflow that calls this one may be started by any push.
+    assert load(GITHUB / "workflows" / "ship.yml")["jobs"]["stage"]["if"].endswith(MAIN_ONLY)
     assert triggers["release"] == {"types": ["published"]}
     assert "pull_request_target" not in triggers
 
@@ -205,15 +209,20 @@ class Runner:
             "ACTIONS_ID_TOKEN_REQUEST_URL": "https://token.example.com/?job=7",
             "RUNNER_TEMP": str(self.temp),
             "APPROVED_BY": "",
+            "DEFAULT_BRANCH": "trunk",
             "DIGEST": "",
             "ENVIRONMENT": "",
             "MODULE": "",
             "REGISTRY": "",
+            "REGISTRY_USERNAME": "",
             "SERVICE": "app",
             "WORKFLOW_REF": "Org/App/.github/workflows/ship.yml@refs/tags/v1@2",
             "WORKFLOW_SHA": SHA,
         }
-        self.tool("dagger", 'mkdir -p report; echo "{\\"result\\": \\"${RESULT:-passed}\\"}" > report/report.json')
+        self.tool(
+            "dagger",
+            'mkdir -p slipway-report; echo "{\\"result\\": \\"${RESULT:-passed}\\"}" > slipway-report/report.json',
+        )
 
     def tool(self, name: str, does: str) -> None:
         script = self.bin / name
@@ -225,7 +234,7 @@ class Runner:
         return subprocess.run([path], cwd=self.work, env=self.env | env, capture_output=True, text=True, check=False)
 
     def report(self, text: str, **document: object) -> None:
-        folder = self.work / "report"
+        folder = self.work / "slipway-report"
         folder.mkdir()
         (folder / "report.md").write_text(text)
         (folder / "report.json").write_text(json.dumps(document))
@@ -235,12 +244,13 @@ class Runner:
         return [call.split("\0")[1:] for call in told if call.split("\0")[0] == name]
 
 
-REPORT = ["report", "export", "--path", "report"]
+REPORT = ["report", "export", "--path", "slipway-report"]
 BEFORE = ["--progress", "plain", "call", "--mod", ".", "--source", ".", "--path", "app"]
 ADDRESS = "https://github.example.com/Org/App"
 TRUST = [
     *("with-trust", "--repository", ADDRESS, "--signed-by"),
-    f"{ADDRESS}/.github/workflows/ship.yml@refs/heads/main",
+    f"{ADDRESS}/.github/workflows/ship.yml@refs/heads/trunk",
+    *("--ref", "refs/heads/trunk"),
 ]
 LINK = ["--link", "https://github.example.com/Org/App/actions/runs/7"]
 
@@ -288,6 +298,7 @@ def test_called_from_another_repository_the_workflow_brings_the_module_along_and
         assert call[call.index("--mod") + 1] == f"github.com/Owner/slipway@{SHA}"
         assert call[call.index("--signed-by") + 1] == f"https://github.example.com/{called}"
         assert call[call.index("--repository") + 1] == ADDRESS
+        assert call[call.index("--ref") + 1] == "refs/heads/trunk"
 
 
 def test_a_workflow_of_ones_own_that_uses_the_action_says_where_the_module_is_and_who_signs(runner: Runner):
@@ -342,8 +353,13 @@ def test_rescan_takes_up_what_runs(runner: Runner):
 
 
 TITLE = "Slipway: the scan of app in production"
-ISSUE = json.dumps([{"number": 8, "title": "other"}, {"number": 9, "title": TITLE}])
-BODY = ["--body-file", "report/body.md"]
+ISSUES = [
+    {"number": 7, "title": TITLE, "author": {"is_bot": False}},  # somebody's, who opened it first
+    {"number": 8, "title": "other", "author": {"is_bot": True}},
+    {"number": 9, "title": TITLE, "author": {"is_bot": True}},
+]
+ISSUE = json.dumps(ISSUES)
+BODY = ["--body-file", "slipway-report/body.md"]
 CREATE = ["issue", "create", "--repo", "Org/App", "--title", TITLE, *BODY]
 CLOSE = ["issue", "close", "9", "--repo", "Org/App", "--comment", "The scan of today found nothing."]
 WARNING = ["the ignore of CVE-2026-1 expires on 2026-12-01"]
@@ -367,7 +383,21 @@ def test_one_issue_tells_of_findings_and_of_ignores_that_expire_while_there_are_
     assert runner.run("issue.sh", ENVIRONMENT="production").returncode == 0
     assert runner.called("gh")[1:] == ([call] if call else [])
     if call and call is not CLOSE:
-        assert "# the report" in (runner.work / "report" / "body.md").read_text()
+        assert "# the report" in (runner.work / "slipway-report" / "body.md").read_text()
+
+
+def test_an_issue_of_the_same_name_that_somebody_else_opened_is_left_alone(runner: Runner):
+    runner.tool("gh", f"test $2 != list || echo '{json.dumps(ISSUES[:1])}'")
+    runner.report("# the report", result="failed")
+    assert runner.run("issue.sh", ENVIRONMENT="production").returncode == 0
+    assert runner.called("gh")[1:] == [CREATE]
+
+
+def test_a_report_that_the_repository_holds_is_not_taken_for_that_of_the_run(runner: Runner):
+    steps = load(ACTION / "action.yml")["runs"]["steps"]
+    runner.report("# all is well", result="passed")
+    subprocess.run(["bash", "-c", steps[0]["run"]], cwd=runner.work, check=True)
+    assert not list(runner.work.iterdir())
 
 
 def test_a_scan_that_never_was_says_so_too(runner: Runner):
@@ -395,10 +425,19 @@ def test_a_module_that_could_not_be_called_fails_the_job(runner: Runner):
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_an_event_says_reaches_the_module_as_one_argument(runner: Runner, text: str):
-    names = ("DIGEST", "ENVIRONMENT", "MODULE", "SERVICE", "GITHUB_ACTOR", "SIGNED_BY", "WORKFLOW_REF", "WORKFLOW_SHA")
+    names = (
+        "DEFAULT_BRANCH",
+        "DIGEST",
+        "ENVIRONMENT",
+        "MODULE",
+        "SERVICE",
+        "SIGNED_BY",
+        "WORKFLOW_REF",
+        "WORKFLOW_SHA",
+    )
     given = dict.fromkeys(names, text)
     for task in ("rollback", "stage"):
-        assert runner.run("run.sh", TASK=task, REGISTRY=text, **given).returncode == 0
+        assert runner.run("run.sh", TASK=task, REGISTRY=text, REGISTRY_USERNAME=text, **given).returncode == 0
     rollback, stage = runner.called("dagger")
     assert rollback[rollback.index("--digest") + 1] == text
     assert rollback[rollback.index("--name") + 1] == text
@@ -502,8 +541,8 @@ def test_one_comment_for_each_service_is_kept_up_to_date(
     assert done.returncode == 0, done.stderr
     asked, told = runner.called("gh")
     assert asked == ["api", "--paginate", "--slurp", COMMENTS]
-    assert told == ["api", "--silent", "--method", *call, "--field", "body=@report/body.md"]
-    assert (runner.work / "report" / "body.md").read_text() == f"{MARK}\n# told\n"
+    assert told == ["api", "--silent", "--method", *call, "--field", "body=@slipway-report/body.md"]
+    assert (runner.work / "slipway-report" / "body.md").read_text() == f"{MARK}\n# told\n"
 
 
 def test_without_a_report_there_is_no_comment(runner: Runner):
@@ -516,7 +555,7 @@ def test_a_report_that_is_longer_than_github_takes_is_cut(runner: Runner):
     runner.tool("gh", "test $2 != --paginate || echo '[[]]'")
     runner.report("é" * 100_000)
     assert runner.run("comment.sh", NUMBER="3").returncode == 0
-    body = (runner.work / "report" / "body.md").read_text()
+    body = (runner.work / "slipway-report" / "body.md").read_text()
     assert 60_000 < len(body) < 65_536
     assert body.endswith("… the rest stands in the report, an artifact of the run.\n")
 

@@ -4,4 +4,4 @@ set -euo pipefail
 
 jq --raw-input --slurp --raw-output --arg mark "$1" --argjson most 60000 \
   '$mark + "\n" + .[:$most] + if length > $most then "\n\n… the rest stands in the report, an artifact of the run." else "" end' \
-  report/report.md
+  slipway-report/report.md

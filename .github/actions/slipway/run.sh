@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Calls one task of the module; leaves its report in report/. Everything that an event says comes in by variables.
+# Calls one task of the module; leaves its report in slipway-report/. Everything that an event says comes in by variables.
 set -euo pipefail
 
 secrets="$RUNNER_TEMP/slipway"
@@ -9,10 +9,11 @@ link="$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID"
 echo "name=$(printf '%s-%s-%s' "$TASK" "$ENVIRONMENT" "$SERVICE" | tr -c 'A-Za-z0-9._-' -)" >> "$GITHUB_OUTPUT"
 
 # In Slipway's own repository the module is what is checked out; a workflow that is called from another one brings it along.
+main="refs/heads/$DEFAULT_BRANCH"
 owner="${WORKFLOW_REF%%/.github/*}"
 if [ "$owner" = "$GITHUB_REPOSITORY" ]; then
   module=.
-  identity="$GITHUB_SERVER_URL/${WORKFLOW_REF%%@refs/*}@refs/heads/main"
+  identity="$GITHUB_SERVER_URL/${WORKFLOW_REF%%@refs/*}@$main"
 else
   module="github.com/$owner@$WORKFLOW_SHA"
   identity="$GITHUB_SERVER_URL/$WORKFLOW_REF"
@@ -20,18 +21,19 @@ fi
 
 registry="ghcr.io/$GITHUB_REPOSITORY/${SERVICE##*/}"
 registry="${registry%/.}"
+credentials=(--username "${REGISTRY_USERNAME:-$GITHUB_ACTOR}" --password "file:$secrets/registry-password")
 
-# Who signs: the key of the cosign.pub that is in the repository, else the workflow itself, keyless.
+# Who signs: the key of the cosign.pub that is in the repository, else the workflow itself, keyless, as it runs on the main branch.
 trust=(with-trust --repository "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY")
 if [ -f cosign.pub ] || [ -f "$SERVICE/cosign.pub" ]; then
   signer=(with-signer --key "file:$secrets/signing-key" --password "file:$secrets/signing-password")
 else
-  trust+=(--signed-by "${SIGNED_BY:-$identity}")
+  trust+=(--signed-by "${SIGNED_BY:-$identity}" --ref "$main")
   signer=(with-signer --request-url "${ACTIONS_ID_TOKEN_REQUEST_URL:-}" --request-token env:ACTIONS_ID_TOKEN_REQUEST_TOKEN)
 fi
 
 call() {
-  dagger --progress plain call --mod "${MODULE:-$module}" --source . --path "$SERVICE" "$@" report export --path report
+  dagger --progress plain call --mod "${MODULE:-$module}" --source . --path "$SERVICE" "$@" report export --path slipway-report
 }
 
 environment() {
@@ -44,7 +46,7 @@ case "$TASK" in
     ;;
   stage)
     call "${trust[@]}" "${signer[@]}" ship --registry "${REGISTRY:-${registry,,}}" \
-      --username "$GITHUB_ACTOR" --password "file:$secrets/registry-password" \
+      "${credentials[@]}" \
       --kubeconfig "file:$secrets/kubeconfig" --link "$link"
     ;;
   promote)
@@ -53,13 +55,13 @@ case "$TASK" in
     approver="${APPROVED_BY:-$(gh api "$approvals" --jq "$reviewers")}"
     call "${trust[@]}" environment --name staging --kubeconfig "file:$secrets/kubeconfig" proof --commit "$GITHUB_SHA" \
       promote --to production --approved-by "$approver" --link "$link" \
-      --username "$GITHUB_ACTOR" --password "file:$secrets/registry-password" smoke
+      "${credentials[@]}" smoke
     ;;
   rollback)
     environment "$ENVIRONMENT" rollback --digest "$DIGEST" --link "$link"
     ;;
   rescan)
-    environment "$ENVIRONMENT" live --username "$GITHUB_ACTOR" --password "file:$secrets/registry-password" rescan
+    environment "$ENVIRONMENT" live "${credentials[@]}" rescan
     ;;
   *)
     echo "task '$TASK' is unknown: rehearse, stage, promote, rollback or rescan" >&2
@@ -68,4 +70,4 @@ case "$TASK" in
 esac
 
 # A shipment that failed still has its report; this ends the job as it ended.
-jq --exit-status '.result == "passed"' report/report.json > /dev/null
+jq --exit-status '.result == "passed"' slipway-report/report.json > /dev/null
