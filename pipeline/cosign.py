@@ -125,6 +125,8 @@ def _verifying(trust: Trust, commit: str, *, http: bool) -> Sequence[str]:
     if trust.issuer == GITHUB_ISSUER:
         argv += ["--certificate-github-workflow-repository", github_repository(trust)]
         argv += ["--certificate-github-workflow-sha", commit]
+        # Of a reusable workflow the identity does not tell which branch called it.
+        argv += ["--certificate-github-workflow-ref", trust.ref] if trust.ref else []
     return argv
 
 

@@ -49,13 +49,15 @@ def predicate(origin: Origin, *, bases: Sequence[str], platforms: Sequence[str],
 
 
 def differences(predicate: dict[str, Any], wanted: Origin) -> list[str]:
-    """Return, one a line, in what a provenance is not the wanted one; the path may be any of the repository."""
+    """Return, one a line, in what a provenance is not the wanted one."""
     build = _mapping(predicate.get("buildDefinition"))
-    source = _mapping(_mapping(build.get("externalParameters")).get("source"))
+    parameters = _mapping(build.get("externalParameters"))
+    source = _mapping(parameters.get("source"))
     told = {
         "built by": (_mapping(_mapping(predicate.get("runDetails")).get("builder")).get("id"), wanted.builder),
         "build type": (build.get("buildType"), BUILD_TYPE),
         "repository": (source.get("uri"), f"git+{wanted.repository}"),
+        "service": (parameters.get("path"), wanted.path),
         "commit": (_mapping(source.get("digest")).get("gitCommit"), wanted.commit),
     }
     return [f"{name}: {found!r}, not {right!r}" for name, (found, right) in told.items() if found != right]

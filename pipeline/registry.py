@@ -100,26 +100,36 @@ class Registry:
         Raises:
             RegistryError: when refused, or when it fails after several attempts.
         """
+        answer = await self._ask("manifest.mjs", reference)
+        return Stored.read(answer) if answer["found"] else None
+
+    async def attached(self, digest: str) -> bool:
+        """Ask the registry whether a signature, or anything else of Sigstore's, is attached to an image.
+
+        Raises:
+            RegistryError: when refused, or when it fails after several attempts.
+        """
+        return bool((await self._ask("attached.mjs", digest))["attached"])
+
+    async def _ask(self, program: str, reference: str) -> dict[str, Any]:
+        """Run one of the programs that read a repository; return what it prints."""
         repository = Repository.parse(self.address)
-        client = (
-            dag.container()
-            .from_(self.client_image)
-            .with_new_file("/slipway/manifest.mjs", script("manifest.mjs"))
-            .with_env_variable("NODE_USE_SYSTEM_CA", "1")
-        )
+        client = dag.container().from_(self.client_image).with_env_variable("NODE_USE_SYSTEM_CA", "1")
+        for name in (program, "registry.mjs"):
+            client = client.with_new_file(f"/slipway/{name}", script(name))
         base = f"{repository.scheme}://{repository.host}"
         if self.service:
             client = client.with_service_binding(SERVICE_ALIAS, self.service)
             base = f"http://{SERVICE_ALIAS}:{self.port}"
-        argv = ["node", "/slipway/manifest.mjs", base, repository.path, reference]
+        argv = ["node", f"/slipway/{program}", base, repository.path, reference]
         if self.username and self.password:
             client = client.with_mounted_secret(PASSWORD_FILE, self.password)
             argv += [self.username, PASSWORD_FILE]
         client = client.with_env_variable("SLIPWAY_RUN", run_id())
-        answer = json.loads(await run(client, argv, what="registry"))
+        answer: dict[str, Any] = json.loads(await run(client, argv, what="registry"))
         if error := answer.get("error"):
             raise RegistryError(
                 f"registry: {self.address} ({reference}): {error}",
                 hint="check the address, the user and the password; then run again",
             )
-        return Stored.read(answer) if answer["found"] else None
+        return answer

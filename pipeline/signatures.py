@@ -17,7 +17,9 @@ from pipeline.toolchain import check_own_file
 
 PUBLIC_KEY = "cosign.pub"
 GITHUB_ISSUER = "https://token.actions.githubusercontent.com"
+MAIN = "refs/heads/main"
 _PEM = re.compile(r"\s*-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*")
+_REF = re.compile(r"refs/[^\s~^:?*\[\\]+")
 _ADDRESS = re.compile(r"https?://[^\s/@?#]+(?:/[^\s@?#]*)?")
 
 
@@ -54,13 +56,17 @@ class Signer:
 
 @object_type
 class Trust:
-    """Whose signature a release needs: one key's, or one identity's; and of which repository it must be."""
+    """Whose signature a release needs: one key's, or one identity's; and of which service it must be."""
 
     public_key: Annotated[str, Doc("Public key, PEM, or empty.")] = field(default="")
     signed_by: Annotated[str, Doc("Identity in the certificate, or empty.")] = field(default="")
     issuer: Annotated[str, Doc("Who vouches for that identity.")] = field(default=GITHUB_ISSUER)
     trusted_root: Annotated[dagger.File | None, Doc("Of a Sigstore of one's own.")] = field(default=None)
+    ref: Annotated[str, Doc("What that identity must have run for, where it is one of GitHub's; any if empty.")] = (
+        field(default=MAIN)
+    )
     repository: Annotated[str, Doc("Address of the repository that releases are built from.")] = field(default="")
+    path: Annotated[str, Doc("The service's folder in it.")] = field(default="")
 
     @property
     def asks(self) -> bool:
@@ -137,6 +143,8 @@ def check_trust(trust: Trust) -> Trust:
     for name, value in (("signed-by", trust.signed_by), ("issuer", trust.issuer)):
         if value and not (value.isprintable() and value == value.strip() and not value.startswith("-")):
             raise InvalidInputError(f"with-trust: --{name} {value!r} is not of the accepted form", hint="one line")
+    if trust.ref and not _REF.fullmatch(trust.ref):
+        raise InvalidInputError(f"with-trust: --ref {trust.ref!r} is not of the accepted form", hint=f"such as {MAIN}")
     if trust.repository and not _ADDRESS.fullmatch(trust.repository):
         raise InvalidInputError(
             f"with-trust: --repository {trust.repository!r} is not of the accepted form",

@@ -12,7 +12,7 @@ from dagger import dag
 from pipeline import cosign, provenance
 from pipeline.commit import Commit
 from pipeline.console import say
-from pipeline.errors import InvalidInputError, StageFailedError, UnsignedError, UntrustedError
+from pipeline.errors import InvalidInputError, RegistryError, StageFailedError, UnsignedError, UntrustedError
 from pipeline.execution import run, run_id
 from pipeline.history import now
 from pipeline.images import Images
@@ -194,7 +194,11 @@ async def verify(registry: Registry, digest: str, commit: str, *, images: Images
     target = await _Target.of(registry, digest, images)
     asked = _with_trust(target, trust)
     argv = cosign.verify_argv(target.reference, trust, commit, http=target.http)
-    types = cosign.parse_types(await _verified(asked, argv, trust, what=f"{what}: {release}"))
+    try:
+        types = cosign.parse_types(await _verified(asked, argv, trust, what=f"{what}: {release}"))
+    except UnsignedError:
+        await _check_bare(registry, digest, what=what)
+        raise
     missing = [name for name, wanted in _WANTED.items() if not types & wanted]
     if missing:
         raise UntrustedError(
@@ -203,7 +207,7 @@ async def verify(registry: Registry, digest: str, commit: str, *, images: Images
         )
     argv = cosign.provenance_argv(target.reference, trust, commit, http=target.http)
     stated = cosign.parse_predicates(await _verified(asked, argv, trust, what=f"{what}: {release}"))
-    wanted = Origin(repository=trust.repository, commit=commit, path="", builder=trust.builder)
+    wanted = Origin(repository=trust.repository, commit=commit, path=trust.path, builder=trust.builder)
     told = [provenance.differences(predicate, wanted) for predicate in stated]
     if all(told):
         raise UntrustedError(
@@ -248,6 +252,21 @@ _WANTED = {
     "provenance": {cosign.PROVENANCE},
     "SBOM": set(cosign.SBOMS.values()),
 }
+
+
+async def _check_bare(registry: Registry, digest: str, *, what: str) -> None:
+    """Refuse an image to which something is attached though cosign saw nothing: it takes a registry's failure for that.
+
+    Raises:
+        UntrustedError: if so, or if the registry does not tell.
+    """
+    problem, hint = f"{what}: {registry.address}@{digest} cannot be verified", "is the registry well? Run it again"
+    try:
+        attached = await registry.attached(digest)
+    except RegistryError as error:
+        raise UntrustedError(problem, output=error.problem, hint=hint) from error
+    if attached:
+        raise UntrustedError(problem, output="something is attached to it, which cosign could not read", hint=hint)
 
 
 async def _verified(asked: "_Target", argv: Sequence[str], trust: Trust, *, what: str) -> str:

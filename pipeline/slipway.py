@@ -50,6 +50,7 @@ from pipeline.schema import check, field, function, object_type, uncached
 from pipeline.shipment import Logbook, Shipment, StageStoppedError
 from pipeline.signatures import (
     GITHUB_ISSUER,
+    MAIN,
     PUBLIC_KEY,
     SbomFormat,
     Signatures,
@@ -116,6 +117,10 @@ class Slipway:
     trust: Annotated[Trust | None, Doc("Whose signature is asked for: see `with-trust`.")] = field(
         default=None, init=False
     )
+
+    def __post_init__(self) -> None:
+        """Take `./app/` for `app`: provenance and pins name the folder, and must name it alike."""
+        self.path = str(PurePosixPath(self.path))
 
     @property
     def images(self) -> Images:
@@ -289,6 +294,7 @@ class Slipway:
             ),
         ] = "",
         issuer: Annotated[str, Doc("Who vouches for the identity.")] = GITHUB_ISSUER,
+        ref: Annotated[str, Doc("What GitHub must have run it for; empty for anything.")] = MAIN,
         repository: Annotated[str, Doc("Address of the repository. Default: that of the remote `origin`.")] = "",
         trusted_root: Annotated[dagger.File | None, Doc("Keyless, with a Sigstore of your own.")] = None,
     ) -> Self:
@@ -300,7 +306,12 @@ class Slipway:
         if not key and not signed_by:
             key = await own_key(self.source, self.path)
         trust = Trust(
-            public_key=key, signed_by=signed_by, issuer=issuer, trusted_root=trusted_root, repository=repository
+            public_key=key,
+            signed_by=signed_by,
+            issuer=issuer,
+            ref=ref,
+            trusted_root=trusted_root,
+            repository=repository,
         )
         return self._with(trust=check_trust(trust))
 
@@ -523,7 +534,7 @@ class Slipway:
         """
         given = self.trust or check_trust(Trust(public_key=await own_key(self.source, self.path)))
         address = given.repository or url or await read_origin(self.source, image=self.git_image)
-        return dataclasses.replace(given, repository=address)
+        return dataclasses.replace(given, repository=address, path=self.path)
 
     async def _check_destination(
         self, place: Place, registry: str | None, manifests: dagger.Directory | None, *, allow_unsigned: bool

@@ -46,7 +46,7 @@ class KeyPair:
 
     def trust(self, repository: str = REPOSITORY) -> Trust:
         """Return the trust in this key."""
-        return Trust(public_key=self.public_key, repository=repository)
+        return Trust(public_key=self.public_key, repository=repository, path="service")
 
     def signatures(self, repository: str = REPOSITORY) -> Signatures:
         """Return this key as signer and trusted."""

@@ -22,15 +22,15 @@ def registry(dag: dagger.Client) -> dagger.Container:
 
 
 @pytest.fixture
-def faulty(dag: dagger.Client, registry: dagger.Container) -> Callable[[str], dagger.Service]:
-    """Return a registry that misbehaves in one of the modes of faulty-registry.mjs."""
+def faulty(dag: dagger.Client, registry: dagger.Container) -> Callable[..., dagger.Service]:
+    """Return a registry that misbehaves in one of the modes of faulty-registry.mjs, before another one."""
 
-    def build(mode: str) -> dagger.Service:
+    def build(mode: str, upstream: dagger.Service | None = None) -> dagger.Service:
         return (
             dag.container()
             .from_(images.NODE)
             .with_file("/faulty.mjs", dag.host().file(str(FIXTURES / "faulty-registry.mjs")))
-            .with_service_binding("upstream", registry.as_service(use_entrypoint=True))
+            .with_service_binding("upstream", upstream or registry.as_service(use_entrypoint=True))
             .with_exposed_port(5000)
             .as_service(args=["node", "/faulty.mjs", mode, "http://upstream:5000"])
         )

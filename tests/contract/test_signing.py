@@ -1,5 +1,6 @@
 """Signature, provenance and SBOM, by the real cosign against a real registry: each is refused where it must be."""
 
+import dataclasses
 import json
 import subprocess
 import uuid
@@ -166,6 +167,16 @@ async def test_provenance_of_another_commit_is_refused(
         await verified(keys.trust())
 
 
+async def test_provenance_of_another_service_of_the_repository_is_refused(
+    keys: Any, signed: Callable[..., Any], verified: Callable[..., Any]
+):
+    signatures = keys.signatures()
+    signatures.trust.path = "other"
+    await signed(signatures, commit=Commit(sha=COMMIT.sha, path="other"))
+    with pytest.raises(UntrustedError, match="service: 'other', not 'service'"):
+        await verified(keys.trust())
+
+
 async def test_a_missing_sbom_is_refused(keys: Any, signed: Callable[..., Any], verified: Callable[..., Any]):
     await signed(keys.signatures(), sbom=False)
     with pytest.raises(UntrustedError, match="has no SBOM of the key"):
@@ -237,6 +248,31 @@ async def test_a_registry_that_is_gone_is_no_verdict(dag: dagger.Client, keys: A
     registry = Registry(address="localhost:5000/org/tiny", client_image=images.NODE, service=silent)
     with pytest.raises(UntrustedError, match="cannot be verified") as caught:
         await verify(registry, published[1], COMMIT.sha, images=Images(), trust=keys.trust(), what="deploy")
+    assert not isinstance(caught.value, UnsignedError)
+
+
+@pytest.mark.parametrize("mode", ["referrers-403", "referrers-503"])
+async def test_a_registry_that_fails_where_signatures_are_is_no_registry_without_any(
+    keys: Any,
+    published: tuple[Registry, str],
+    signed: Callable[..., Any],
+    faulty: Callable[..., dagger.Service],
+    mode: str,
+):
+    """Cosign takes that for an image that nobody signed, which --allow-unsigned would let through."""
+    registry, digest = published
+    await signed((await type(keys).make(dagger.dag)).signatures())
+    failing = dataclasses.replace(registry, service=await faulty(mode, registry.service).start())
+    with pytest.raises(UntrustedError, match="cannot be verified") as caught:
+        await admit(
+            failing,
+            digest,
+            COMMIT.sha,
+            images=Images(),
+            trust=keys.trust(),
+            what="deploy to staging",
+            allow_unsigned=True,
+        )
     assert not isinstance(caught.value, UnsignedError)
 
 
