@@ -1,14 +1,15 @@
 """Finding what is pinned in a source, and since when."""
 
 import dataclasses
-import fnmatch
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import PurePosixPath
 
 import dagger
 
 from pipeline import pins
 from pipeline.commit import git_in
+from pipeline.delivery import FOLDER
 from pipeline.errors import InvalidInputError
 from pipeline.execution import run
 from pipeline.images import Images
@@ -19,15 +20,12 @@ PROGRAM = "/slipway/since.sh"
 QUERIES = "/slipway/queries"
 # Where the stages' images are pinned, in Slipway's own repository: in another one, since when is not known.
 IMAGES = "pipeline/images.py"
-# Of a path in the repository, the first that matches.
-FINDERS: Sequence[tuple[str, Callable[[str, str], Iterator[Pin]]]] = (
-    (".github/*.yml", pins.in_workflow),
-    (".github/*.yaml", pins.in_workflow),
-    (".github/actions/slipway/install.sh", pins.in_install_script),
-    ("*dagger.json", pins.in_module),
-    ("*pyproject.toml", pins.in_pyproject),
-    ("*uv.lock", pins.in_uv_lock),
-)
+WORKFLOWS = ".github"
+INSTALL_SCRIPT = ".github/actions/slipway/install.sh"
+MODULE, PROJECT, LOCK = "dagger.json", "pyproject.toml", "uv.lock"
+
+Finder = Callable[[str, str], Iterator[Pin]]
+BY_NAME: Mapping[str, Finder] = {MODULE: pins.in_module, PROJECT: pins.in_pyproject, LOCK: pins.in_uv_lock}
 
 
 async def find(source: dagger.Directory, path: str, service: str, images: Images) -> list[Pin]:
@@ -35,7 +33,7 @@ async def find(source: dagger.Directory, path: str, service: str, images: Images
 
     Args:
         source: the root of the repository.
-        path: the service's folder.
+        path: the service's folder, without `./` or a slash at the end.
         service: its name.
         images: that the stages run in.
 
@@ -43,16 +41,14 @@ async def find(source: dagger.Directory, path: str, service: str, images: Images
         InvalidInputError: if a file that pins is malformed.
     """
     found = [pins.image(reference) for reference in dataclasses.astuple(images)]
-    finders: list[tuple[str, Callable[[str, str], Iterator[Pin]]]] = [
-        (f"{path}/package-lock.json", pins.in_npm_lock),
-        (f"{path}/deploy/*.yaml", partial(pins.in_manifests, service=service)),
-        (f"{path}/deploy/*.yml", partial(pins.in_manifests, service=service)),
-        *FINDERS,
-    ]
-    for file in sorted(await _files(source, path)):
-        finder = next((finder for pattern, finder in finders if fnmatch.fnmatchcase(file, pattern)), None)
-        if finder:
+    files = sorted(await _files(source, path))
+    for file in files:
+        if finder := _finder(PurePosixPath(file), PurePosixPath(path), service):
             found += finder(await source.file(file).contents(), file)
+    for module in (PurePosixPath(file).parent for file in files if PurePosixPath(file).name == MODULE):
+        project = str(module / PROJECT)
+        if project in files and str(module / LOCK) not in files:
+            found += pins.without_lock(await source.file(project).contents(), project)
     return list(dict.fromkeys(found))
 
 
@@ -79,20 +75,36 @@ def _query(pin: Pin) -> str:
     return f"{'' if pin.kind == 'packages' else pin.pinned}\n{pin.file or IMAGES}\n"
 
 
+def _finder(file: PurePosixPath, folder: PurePosixPath, service: str) -> Finder | None:
+    """Return what finds the pins in a file, if any does.
+
+    Args:
+        file: relative to the root of the repository, as is the service's folder.
+        folder: of the service.
+        service: its name.
+    """
+    own = file.relative_to(folder) if file.is_relative_to(folder) else PurePosixPath("..")
+    if own == PurePosixPath("package-lock.json"):
+        return pins.in_npm_lock
+    if own.parts[0] == FOLDER:
+        return partial(pins.in_manifests, service=service)
+    if file == PurePosixPath(INSTALL_SCRIPT):
+        return pins.in_install_script
+    if file.parts[0] == WORKFLOWS:
+        return pins.in_workflow
+    return BY_NAME.get(file.name)
+
+
 async def _files(source: dagger.Directory, path: str) -> set[str]:
     """Return the files that may pin something."""
-    patterns = (
-        ".github/**/*.yml",
-        ".github/**/*.yaml",
-        ".github/actions/slipway/install.sh",
-        "**/dagger.json",
-        "**/pyproject.toml",
-        "**/uv.lock",
-        f"{path}/package-lock.json",
-        f"{path}/deploy/**/*.yaml",
-        f"{path}/deploy/**/*.yml",
-    )
-    found = {file for pattern in patterns for file in await source.glob(pattern)}
+    found = {file for name in (*BY_NAME, INSTALL_SCRIPT) for file in await source.glob(f"**/{name}")}
+    for folder in (WORKFLOWS, str(PurePosixPath(path) / FOLDER)):
+        if await source.exists(folder, expected_type=dagger.ExistsType.DIRECTORY_TYPE):
+            within = source.directory(folder)
+            for pattern in ("**/*.yml", "**/*.yaml", "**/Kustomization"):
+                found |= {str(PurePosixPath(folder) / file) for file in await within.glob(pattern)}
+    if await source.exists(lock := str(PurePosixPath(path) / "package-lock.json")):
+        found.add(lock)
     if odd := next((file for file in found if not file.isprintable()), ""):
         raise InvalidInputError(f"pins: the file name {odd!r} is not printable", hint="rename it")
     return found

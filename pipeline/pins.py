@@ -17,6 +17,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # The tag of an action, which stands as a comment beside the commit.
 _TAGGED = re.compile(r"\buses:[ \t]*[\"']?(?P<action>[^\s\"'#]+)[\"']?[ \t]*#[ \t]*(?P<tag>\S+)")
 _DOCKER = "docker://"
+_RELEASE = re.compile(r"v?[0-9]+\.[0-9]+\.[0-9]+(?:-[0-9A-Za-z.-]+)?")
 _VERSION = re.compile(r"(?m)^version=([0-9.]+)$")
 _SUM = re.compile(r"\b[0-9a-f]{64}\b")
 _EXACT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*==\s*(?P<version>[^\s;,*]+)(?:\s*;.*)?")
@@ -85,14 +86,19 @@ def in_install_script(text: str, file: str) -> Iterator[Pin]:
 
 
 def in_module(text: str, file: str) -> Iterator[Pin]:
-    """Yield the engine's version and the dependencies in a dagger.json; those beside it are the repository's own."""
+    """Yield the engine's version and the modules in a dagger.json; those beside it are the repository's own."""
     module = _json(text, file)
-    if version := module.get("engineVersion"):
-        yield Pin("engine", f"dagger {version}", str(version), file, ENGINE)
-    for dependency in module.get("dependencies") or []:
-        source, pin = str(dependency.get("source", "")), str(dependency.get("pin", ""))
-        if not source.startswith("."):
-            yield Pin("module", source, pin if _COMMIT.fullmatch(pin) else "", file, DAGGER)
+    if version := str(module.get("engineVersion") or ""):
+        yield Pin("engine", f"dagger {version}", version if _RELEASE.fullmatch(version) else "", file, ENGINE)
+    sdk = module.get("sdk")
+    modules = [sdk if isinstance(sdk, dict) else {"source": sdk}, module.get("blueprint")]
+    for several in ("dependencies", "toolchains"):
+        modules += module.get(several) or []
+    for source, pin in ((str(_mapping(m).get("source") or ""), str(_mapping(m).get("pin") or "")) for m in modules):
+        # An SDK of the engine's own is one word, such as python.
+        if "/" in source and not source.startswith("."):
+            commit = next((c for c in (pin, source.rpartition("@")[2]) if _COMMIT.fullmatch(c)), "")
+            yield Pin("module", source, commit, file, DAGGER)
 
 
 def in_pyproject(text: str, file: str) -> Iterator[Pin]:
@@ -105,9 +111,20 @@ def in_pyproject(text: str, file: str) -> Iterator[Pin]:
         yield Pin("packages", exact["name"] if exact else requirement, exact["version"] if exact else "", file, BUILD)
 
 
+def without_lock(text: str, file: str) -> Iterator[Pin]:
+    """Yield what a module in Python needs, where no uv.lock is beside its pyproject.toml."""
+    for requirement in _toml(text, file).get("project", {}).get("dependencies") or []:
+        yield Pin("packages", str(requirement), "", file, UV)
+
+
 def in_npm_lock(text: str, file: str) -> Iterator[Pin]:
     """Yield what a package-lock.json holds by checksum, as one, and each package that it does not."""
-    packages = _json(text, file).get("packages") or {}
+    lock = _json(text, file)
+    packages = lock.get("packages") or {}
+    if not packages and lock.get("dependencies"):
+        yield Pin(
+            "packages", f"lockfileVersion {lock.get('lockfileVersion', 1)}", "", file, "`npm install` makes a newer one"
+        )
     fetched = {
         path: package
         for path, package in packages.items()
@@ -136,7 +153,7 @@ def in_manifests(text: str, file: str, service: str) -> Iterator[Pin]:
         for reference in _images(document):
             if reference.partition(":")[0] != service:
                 yield image(reference, file)
-        for key in ("resources", "bases", "components"):
+        for key in ("resources", "bases", "components", "generators", "transformers", "validators", "crds"):
             for entry in document.get(key) or [] if isinstance(document.get(key), list) else []:
                 if isinstance(entry, str) and _is_remote(entry):
                     commit = entry.rpartition("ref=")[2]
@@ -209,7 +226,8 @@ def _toml(text: str, file: str) -> dict[str, Any]:
 
 def _by_commit(package: dict[str, Any]) -> bool:
     """Whether a package comes from Git, by commit."""
-    return bool(_COMMIT.fullmatch(str(package.get("resolved", "")).rpartition("#")[2]))
+    address, _, commit = str(package.get("resolved", "")).rpartition("#")
+    return address.startswith("git") and bool(_COMMIT.fullmatch(commit))
 
 
 def _hashed(package: dict[str, Any]) -> bool:

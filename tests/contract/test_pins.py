@@ -1,6 +1,7 @@
 """What is pinned in a real repository, since when, and what `ship --frozen` refuses."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,13 +64,32 @@ async def test_a_shallow_clone_does_not_know_ages(make: Make, repository: Path, 
             {"service/deploy/base/a.yaml": "spec: {containers: [{image: 'redis:8'}]}\n"},
             "image redis:8 in service/deploy",
         ),
+        (
+            {"service/deploy/base/Kustomization": "resources: ['https://x.example/y.yaml']\n"},
+            "module https://x.example",
+        ),
         ({"dagger.json": '{"dependencies": [{"source": "github.com/o/m@main"}]}'}, "module github.com/o/m@main"),
+        (
+            {"ci/dagger.json": "{}", "ci/pyproject.toml": "[project]\ndependencies = ['x']\n"},
+            "packages x in ci/pyproject",
+        ),
     ],
 )
 async def test_frozen_refuses_at_once_what_is_not_pinned(make: Make, files: dict[str, str], words: str):
     with pytest.raises(InvalidInputError, match="ship --frozen: 1 things that are fetched are not pinned") as caught:
         await make(files).ship(frozen=True)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["./service", "service/", "s[1]*", "."])
+async def test_the_service_is_looked_at_however_its_folder_is_written(make: Make, repository: Path, path: str):
+    folder = {"./service": "service", "service/": "service"}.get(path, path)
+    (repository / "service").rename(repository / "moved")
+    shutil.copytree(repository / "moved", repository / folder, dirs_exist_ok=True)
+    shutil.rmtree(repository / "moved")
+    slipway = make({f"{folder}/package-lock.json": json.dumps(LOCK)}, path=path)
+    found = json.loads(await slipway.pins_json())
+    assert [pin["pinned"] for pin in found if pin["name"] == "x"] == [""]
 
 
 async def test_an_image_of_ones_own_by_tag_is_not_frozen(make: Make):

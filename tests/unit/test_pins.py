@@ -87,7 +87,7 @@ def test_what_npm_holds_by_checksum_is_one_pin_and_the_rest_is_named():
             "node_modules/a": {"integrity": "sha512-x"},
             "node_modules/a/node_modules/b": {"integrity": "sha512-y"},
             "node_modules/c": {"resolved": f"git+ssh://git@github.com/o/c.git#{SHA}"},
-            "node_modules/d": {"resolved": "https://example.com/d.tgz"},
+            "node_modules/d": {"resolved": f"https://example.com/d.tgz#{SHA}"},
             "node_modules/@s/e": {"resolved": "git+ssh://git@github.com/o/e.git#main"},
             "node_modules/f": {"link": True, "resolved": "packages/f"},
             "packages/f": {},
@@ -95,6 +95,11 @@ def test_what_npm_holds_by_checksum_is_one_pin_and_the_rest_is_named():
     }
     found = {pin.name: pin.pinned for pin in pins.in_npm_lock(json.dumps(lock), "package-lock.json")}
     assert found == {"d": "", "@s/e": "", "3 of npm": "by checksum"}
+
+
+def test_an_npm_lock_of_the_old_form_pins_nothing():
+    [pin] = pins.in_npm_lock('{"lockfileVersion": 1, "dependencies": {"a": {"version": "1.0.0"}}}', "package-lock.json")
+    assert (pin.name, pin.pinned) == ("lockfileVersion 1", "")
 
 
 def test_what_uv_holds_by_hash_is_one_pin_and_the_rest_is_named():
@@ -125,6 +130,9 @@ wheels = [{{ url = "z" }}]
 def test_modules_are_pinned_by_commit_and_those_beside_it_are_its_own():
     module = {
         "engineVersion": "v0.21.8",
+        "sdk": {"source": f"github.com/o/sdk@{SHA}"},
+        "blueprint": {"source": "github.com/o/print@v1", "pin": SHA},
+        "toolchains": [{"name": "t", "source": "github.com/o/tool@v1"}],
         "dependencies": [
             {"name": "a", "source": "../a"},
             {"name": "b", "source": "github.com/o/b@v1", "pin": SHA},
@@ -132,7 +140,36 @@ def test_modules_are_pinned_by_commit_and_those_beside_it_are_its_own():
         ],
     }
     found = {pin.name: pin.pinned for pin in pins.in_module(json.dumps(module), "dagger.json")}
-    assert found == {"dagger v0.21.8": "v0.21.8", "github.com/o/b@v1": SHA, "github.com/o/c@main": ""}
+    assert found == {
+        "dagger v0.21.8": "v0.21.8",
+        f"github.com/o/sdk@{SHA}": SHA,
+        "github.com/o/print@v1": SHA,
+        "github.com/o/tool@v1": "",
+        "github.com/o/b@v1": SHA,
+        "github.com/o/c@main": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            '{"engineVersion": "latest", "sdk": "github.com/o/sdk@main"}',
+            {"dagger latest": "", "github.com/o/sdk@main": ""},
+        ),
+        ('{"sdk": "python"}', {}),
+        ('{"sdk": {"source": "go"}, "dependencies": null}', {}),
+        ("[]", {}),
+    ],
+)
+def test_an_engine_is_pinned_by_version_and_brings_its_own_sdks(text: str, found: dict[str, str]):
+    assert {pin.name: pin.pinned for pin in pins.in_module(text, "dagger.json")} == found
+
+
+def test_a_module_without_a_lock_file_pins_nothing_that_it_needs():
+    [pin] = pins.without_lock('[project]\ndependencies = ["dagger-io==0.21.8"]\n', "pyproject.toml")
+    assert (pin.name, pin.pinned) == ("dagger-io==0.21.8", "")
+    assert list(pins.without_lock("[project]\n", "pyproject.toml")) == []
 
 
 def test_manifests_name_other_images_by_digest_and_get_nothing_from_elsewhere():
@@ -142,6 +179,7 @@ spec: {{template: {{spec: {{initContainers: [{{image: "busybox:1"}}],
 ---
 resources: [deployment.yaml, ../base, "github.com/org/base?ref=v1", "https://example.com/base.git//dir?ref={SHA}"]
 components: ["https://example.com/all.yaml"]
+transformers: ["https://example.com/change.yaml"]
 """
     found = {pin.name: bool(pin.pinned) for pin in pins.in_manifests(manifest, "all.yaml", service="harbour")}
     assert found == {
@@ -150,6 +188,7 @@ components: ["https://example.com/all.yaml"]
         "github.com/org/base?ref=v1": False,
         f"https://example.com/base.git//dir?ref={SHA}": True,
         "https://example.com/all.yaml": False,
+        "https://example.com/change.yaml": False,
     }
 
 
