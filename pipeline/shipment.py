@@ -35,6 +35,17 @@ class Logbook:
         self.stages = {name: Stage(name) for name in STAGES}
         self.error = ""
 
+    async def before(self, work: Awaitable[T]) -> T:
+        """Await what comes before the first stage.
+
+        Raises:
+            StageStoppedError: if it fails, after what it said was noted.
+        """
+        try:
+            return await work
+        except Exception as error:
+            raise self._stopped(error) from error
+
     async def stage(self, name: str, work: Awaitable[T]) -> T:
         """Await one stage. Work that neither passed nor failed notes its own result.
 
@@ -48,15 +59,20 @@ class Logbook:
             done = await work
         except Exception as error:
             stage.result, stage.seconds = FAILED, time.monotonic() - began
-            self.error = "\n".join(dict.fromkeys(_told(cause) for cause in causes(error)))
+            stopped = self._stopped(error)
             stage.detail = self.error.partition("\n")[0].removeprefix(f"{name}: ")
             say(name, f"failed after {stage.seconds:.1f} s")
-            raise StageStoppedError(self.error) from error
+            raise stopped from error
         stage.seconds = time.monotonic() - began
         if stage.result == SKIPPED:
             stage.result = PASSED
         say(name, f"{stage.result} in {stage.seconds:.1f} s")
         return done
+
+    def _stopped(self, error: Exception) -> StageStoppedError:
+        """Note what a failure said."""
+        self.error = "\n".join(dict.fromkeys(_told(cause) for cause in causes(error)))
+        return StageStoppedError(self.error)
 
 
 def _told(error: BaseException) -> str:
@@ -77,6 +93,7 @@ class Shipment:
     passed: Annotated[bool, Doc("Whether every stage passed.")] = field()
     recovered: Annotated[bool, Doc("Whether it passed where the environment's run before did not.")] = field()
     reference: Annotated[str, Doc("host/path@sha256:… of the release, or empty.")] = field()
+    error: Annotated[str, Doc("Why it failed, or empty.")] = field()
     table: Annotated[str, Doc("The summary, as the terminal shows it.")] = field()
     markdown: Annotated[str, Doc("The report for people.")] = field()
     document: Annotated[str, Doc("The report for machines: JSON.")] = field()
@@ -89,6 +106,7 @@ class Shipment:
             passed=run.passed,
             recovered=run.recovered,
             reference=run.reference,
+            error=run.error,
             table=summary(run),
             markdown=to_markdown(run),
             document=to_json(run),

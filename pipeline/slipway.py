@@ -3,13 +3,15 @@
 import copy
 import dataclasses
 import datetime
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
-from pipeline import images, leaks, licences, pinning, pins
+from pipeline import gates, images, pinning, pins
 from pipeline.arguments import (
     AllowUnsigned,
     ApiServer,
@@ -29,13 +31,12 @@ from pipeline.arguments import (
     Username,
 )
 from pipeline.cleared import Cleared
-from pipeline.commit import Commit, check_releasable, read_commit, read_origin, tracked
+from pipeline.commit import check_releasable
 from pipeline.console import say
-from pipeline.database import database, database_url
-from pipeline.delivery import FOLDER, checked, delivery_of, environments, ignores_in, manifests_in, test_in
+from pipeline.delivery import ignores_in, manifests_in, test_in
 from pipeline.environment import Environment
 from pipeline.errors import InvalidInputError
-from pipeline.execution import check_positive, run, together
+from pipeline.execution import together
 from pipeline.gates import Gate
 from pipeline.images import Images
 from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable
@@ -59,9 +60,9 @@ from pipeline.signatures import (
     check_signable,
     check_signer,
     check_trust,
-    own_key,
 )
 from pipeline.signing import check_signing, key_pair
+from pipeline.source import Source
 from pipeline.toolchain import Toolchain, check_manifest
 from pipeline.verdict import Status
 from pipeline.verified import Verified, check_platforms
@@ -137,104 +138,70 @@ class Slipway:
         )
 
     @property
-    def service(self) -> dagger.Directory:
-        """The folder of the service."""
-        return self.source.directory(self.path)
-
-    @property
-    def toolchain(self) -> Toolchain:
-        """The containers of the service, for the engine's own platform."""
-        return Toolchain(self.service, self.images, self.npmrc)
+    def taken(self) -> Source:
+        """The source, as it was taken in."""
+        return Source(self.source, self.path, self.images, self.npmrc, self.commit)
 
     @function
     @check
     async def lint(self) -> str:
         """Lint the source: `npm run lint`."""
-        return await self._npm("lint")
+        return await gates.npm(self.taken, "lint")
 
     @function
     @check
     async def types(self) -> str:
         """Check the types: `npm run typecheck`."""
-        return await self._npm("typecheck")
+        return await gates.npm(self.taken, "typecheck")
 
     @function
     @check
     async def unit(self) -> str:
         """Run the unit tests: `npm test`."""
-        return await self._npm("test")
+        return await gates.npm(self.taken, "test")
 
     @function
     @check
     async def integration(
         self,
-        seconds: Annotated[int, Doc("How long database and tests may take, in seconds.")] = INTEGRATION_SECONDS,
+        seconds: Annotated[int, Doc("How long database and tests may take, in seconds.")] = gates.INTEGRATION_SECONDS,
     ) -> str:
         """Run the integration tests beside a real PostgreSQL, once it is ready: `npm run test:integration`."""
-        db = database(self.postgres_image).as_service(use_entrypoint=True)
-        bound = (
-            self.toolchain.workshop()
-            .with_service_binding("db", db)
-            .with_env_variable("DATABASE_URL", database_url("db"))
-        )
-        check_positive("seconds", seconds)
-        return await self._npm("test:integration", bound, seconds, beside=", beside a database that gets ready")
+        return await gates.integration(self.taken, seconds)
 
     @function
     @check
     async def manifests(self) -> str:
         """Check the Kubernetes manifests in deploy/, of each environment: schemas and policy. Needs no cluster."""
-        await self._check_path()
-        name = await check_manifest(self.service, ())
-        if not await self.service.exists(FOLDER):
-            return "the service has none"
-        folder = self.service.directory(FOLDER)
-        told = []
-        for environment in await environments(folder) or [STAGING]:
-            what = f"manifests of {environment}"
-            rendered = await checked(self.kubectl_image, folder, environment, name, what=what)
-            told.append(f"{environment}: {len(rendered)} objects")
-        say("verify", f"manifests passed ({', '.join(told)})")
-        return "\n".join(told)
+        return await gates.manifests(self.taken)
 
     @function
     @check
     async def secrets(self) -> str:
         """Look for secrets in the source, but not in files that Git ignores: gitleaks.
 
-        Errors: a finding, by file, line and rule; gitleaks that cannot be had or run.
+        Errors: a finding, by file, rule and line; gitleaks that cannot be had or run; rules that would find nothing.
         """
-        told = await leaks.search(await tracked(self.source, image=self.git_image), self.gitleaks_image)
-        say("verify", f"secrets passed ({told})")
-        return told
+        return await gates.secrets(self.taken)
 
-    @function
+    @uncached
     @check
     async def licences(self) -> str:
         """Check the licences of the production dependencies: strong copyleft and unknown ones are refused.
 
         Errors: a package that may not be shipped; an ignore without reason, without date or past its date.
         """
-        await self._check_path()
-        await check_manifest(self.service, ())
-        file = await ignores_in(delivery_of(self.service), None)
-        installed = self.toolchain.dependencies(production=True)
-        packages = licences.parse_packages(await run(installed, licences.QUERY, what="licences"))
-        for warning in licences.check(packages, await file.contents() if file else ""):
-            say("verify", f"warning: {warning}")
-        told = f"{len(packages)} production dependencies"
-        say("verify", f"licences passed ({told})")
-        return told
+        return await gates.licensed(self.taken)
 
-    @function
+    @uncached
     async def verify(self) -> Verified:
         """Lint, types, tests, manifests, secrets, licences, all at the same time. The first failure stops the others.
 
         Errors: no package.json or lock file; a missing npm script; each failing tool's own last lines.
         """
-        await self._check_path()
-        name = await check_manifest(self.service)
-        commit = await self._commit()
+        await self.taken.check()
+        name = await check_manifest(self.taken.service)
+        commit = await self.taken.commit()
         members = [self.lint, self.types, self.unit, self.integration, self.manifests]
         for gate, member in ((Gate.SECRETS, self.secrets), (Gate.LICENCES, self.licences)):
             if gate in self.skip:
@@ -243,7 +210,7 @@ class Slipway:
                 members.append(member)
         await together(*members)
         return Verified(
-            source=self.service,
+            source=self.taken.service,
             commit=commit,
             images=self.images,
             signatures=await self._signatures(commit.url),
@@ -251,7 +218,7 @@ class Slipway:
             npmrc=self.npmrc,
         )
 
-    @function
+    @uncached
     def with_signer(
         self,
         key: Annotated[dagger.Secret | None, Doc("cosign's private key: file:cosign.key")] = None,
@@ -281,7 +248,7 @@ class Slipway:
         )
         return self._with(signer=check_signer(signer))
 
-    @function
+    @uncached
     async def with_trust(
         self,
         public_key: Annotated[
@@ -304,7 +271,7 @@ class Slipway:
         """
         key = await public_key.contents() if public_key else ""
         if not key and not signed_by:
-            key = await own_key(self.source, self.path)
+            key = await self.taken.public_key()
         trust = Trust(
             public_key=key,
             signed_by=signed_by,
@@ -325,7 +292,7 @@ class Slipway:
 
         Errors: the source has a cosign.pub already.
         """
-        if await own_key(self.source, self.path):
+        if await self.taken.public_key():
             raise InvalidInputError(
                 f"key-pair: the source has a {PUBLIC_KEY} already, and what it verifies would be refused with another",
                 hint="sign with its key; to replace it all the same, remove the file first",
@@ -365,8 +332,8 @@ class Slipway:
             registry_service=registry_service,
             images=self.images,
             trust=await self._trust(),
-            name=await self._name(),
-            delivery=delivery_of(self.service),
+            name=await self.taken.name(),
+            delivery=self.taken.delivery,
         )
 
     @uncached
@@ -382,8 +349,8 @@ class Slipway:
 
         Errors: a kubeconfig that is not usable.
         """
-        await self._check_path()
-        service = await check_manifest(self.service, ())
+        await self.taken.check()
+        service = await check_manifest(self.taken.service, ())
         place = await Place.connect(
             name,
             service,
@@ -393,7 +360,7 @@ class Slipway:
             api_server=api_server,
             images=self.images,
             trust=await self._trust(),
-            delivery=delivery_of(self.service),
+            delivery=self.taken.delivery,
         )
         return Environment(place=place)
 
@@ -429,33 +396,36 @@ class Slipway:
         to staging, and proves it there; never to production, which `promote` reaches. Ends with a table and the
         digest. `ship report export --path report` gives the report, also of a run that failed.
 
-        Errors: bad arguments at once, and a cluster that is not there or manifests that it would not take; then the
-        failing stage, its tool's last lines and a hint.
+        Errors: bad arguments at once; before anything expensive a cluster that is not there, manifests that it would
+        not take, a signature that would be missing; then the failing stage, its tool's last lines and a hint.
         """
         check_target(registry, username, password, registry_service)
         check_platforms(platforms)
         check_severities(severity)
         if tag:
             check_tag(tag)
-        if registry is not None:
-            check_releasable(await self._commit())
-        await self._signatures()
-        if frozen:
-            pins.check_frozen(await pinning.find(self.source, self.path, await self._name(), self.images))
+        if not kubeconfig and (environment or context or namespace or api_server or manifests or url):
+            raise InvalidInputError("ship: there is no cluster to deploy to", hint="give --kubeconfig env:KUBECONFIG")
+        connect = None
         if kubeconfig:
             environment = environment or STAGING
-            where = await self.environment(environment, kubeconfig, context, namespace, api_server)
-            await self._check_destination(where.place, registry, manifests, allow_unsigned=allow_unsigned)
-        elif environment or context or namespace or api_server or manifests or url:
-            raise InvalidInputError("ship: there is no cluster to deploy to", hint="give --kubeconfig env:KUBECONFIG")
-        await self._check_runnable(platforms)
+            check_cluster(environment, registry)
+            connect = partial(self.environment, environment, kubeconfig, context, namespace, api_server)
         rehearsal = registry is None
         log = Logbook()
         told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal, environment=environment)
         told.skipped, told.link = [gate.value for gate in self.skip], link
-        told.after_failure = bool(kubeconfig) and await where.place.troubled()
         evidence = dag.directory()
         try:
+            ready = self._ready(
+                connect,
+                manifests,
+                rehearsal=rehearsal,
+                frozen=frozen,
+                allow_unsigned=allow_unsigned,
+                platforms=platforms,
+            )
+            told.after_failure = await log.before(ready)
             verified = await log.stage("verify", self.verify())
             told.name, told.commit, told.dirty = verified.name, verified.commit.sha, verified.commit.dirty
             candidate = await log.stage("build", verified.build(platforms))
@@ -464,7 +434,7 @@ class Slipway:
             async def scan() -> Cleared:
                 nonlocal evidence
                 told.verdict, evidence = await candidate.examine(
-                    await ignores_in(delivery_of(self.service), ignore), scanner, severity
+                    await ignores_in(self.taken.delivery, ignore), scanner, severity
                 )
                 if told.verdict.status == Status.UNAVAILABLE and rehearsal:
                     log.stages["scan"].result, log.stages["scan"].detail = UNAVAILABLE, told.verdict.reason
@@ -498,26 +468,13 @@ class Slipway:
         other.signer, other.trust = signer or self.signer, trust or self.trust
         return other
 
-    async def _npm(
-        self, name: str, container: dagger.Container | None = None, seconds: int = GATE_SECONDS, beside: str = ""
-    ) -> str:
-        """Run one npm script, dependencies and services included; return its output."""
-        await self._check_path()
-        argv = ["npm", "test"] if name == "test" else ["npm", "run", name]
-        output = await run(
-            container or self.toolchain.workshop(),
-            argv,
-            what=name,
-            hint=f"run it in the source folder{beside}: {' '.join(argv)}",
-            seconds=seconds,
-        )
-        say("verify", f"{name} passed")
-        return output
-
     async def _pins(self) -> list[Pin]:
         """Return what is pinned, and since when."""
-        found = await pinning.find(self.source, self.path, await self._name(), self.images)
-        return await pinning.dated(found, self.source, image=self.git_image)
+        return await pinning.dated(await self._found(), self.source, image=self.git_image)
+
+    async def _found(self) -> list[Pin]:
+        """Return what is pinned."""
+        return await pinning.find(self.source, self.path, await self.taken.name(), self.images)
 
     async def _signatures(self, url: str = "") -> Signatures:
         """Return who signs, after seeing that it can, and whose signature is asked for."""
@@ -532,25 +489,42 @@ class Slipway:
         Args:
             url: address of the source's repository, where it was read before.
         """
-        given = self.trust or check_trust(Trust(public_key=await own_key(self.source, self.path)))
-        address = given.repository or url or await read_origin(self.source, image=self.git_image)
+        given = self.trust or check_trust(Trust(public_key=await self.taken.public_key()))
+        address = given.repository or url or await self.taken.origin()
         return dataclasses.replace(given, repository=address, path=self.path)
 
-    async def _check_destination(
-        self, place: Place, registry: str | None, manifests: dagger.Directory | None, *, allow_unsigned: bool
-    ) -> None:
-        """Refuse, before anything expensive, what could not be deployed."""
-        if registry is None:
-            raise InvalidInputError("ship: a cluster needs a registry to pull from", hint="give --registry")
-        check_deployable(place.name)
+    async def _ready(
+        self,
+        connect: Callable[[], Awaitable[Environment]] | None,
+        manifests: dagger.Directory | None,
+        *,
+        rehearsal: bool,
+        frozen: bool,
+        allow_unsigned: bool,
+        platforms: list[str] | None,
+    ) -> bool:
+        """Refuse, before anything expensive, what could not be done.
+
+        Returns whether the environment's last run failed.
+        """
+        if not rehearsal:
+            check_releasable(await self.taken.commit())
+        signatures = await self._signatures()
+        if frozen:
+            pins.check_frozen(await self._found())
+        await self._check_runnable(platforms)
+        if connect is None:
+            return False
         if not allow_unsigned:
-            check_signable(self.signer, place.trust)
+            check_signable(self.signer, signatures.trust)
+        place = (await connect()).place
         await place.check(await manifests_in(place.delivery, manifests))
+        return await place.troubled()
 
     async def _check_runnable(self, platforms: list[str] | None) -> None:
         """Refuse a platform that the engine cannot run, before any work is done for it."""
         for platform in platforms or ():
-            node = Toolchain(self.service, self.images, platform=platform).base()
+            node = Toolchain(self.taken.service, self.images, platform=platform).base()
             try:
                 await node.with_exec(["node", "--version"]).sync()
             except dagger.QueryError as error:
@@ -560,29 +534,13 @@ class Slipway:
                     hint="leave it out, or use an engine with an emulator for it (binfmt_misc)",
                 ) from error
 
-    async def _name(self) -> str:
-        """Return the service's name, or an empty string where there is no service in the source."""
-        if not await self.service.exists("package.json"):
-            return ""
-        return await check_manifest(self.service, ())
 
-    async def _commit(self) -> Commit:
-        """Read the commit of the source."""
-        return await read_commit(self.source, self.path, image=self.git_image, sha=self.commit)
+def check_cluster(environment: str, registry: str | None) -> None:
+    """Refuse to ship to a cluster what may not go there.
 
-    async def _check_path(self) -> None:
-        """Refuse a folder that is not in the source."""
-        folders = [PurePosixPath(self.path), *PurePosixPath(self.path).parents]
-        if folders[-1].is_absolute() or ".." in folders[0].parts:
-            raise InvalidInputError(
-                f"--path {self.path!r} is not a folder below the source", hint="such as services/api"
-            )
-        # Through a symbolic link, Git would not see what is built.
-        for folder in folders[:-1]:
-            if not await self.source.exists(
-                str(folder), expected_type=dagger.ExistsType.DIRECTORY_TYPE, do_not_follow_symlinks=True
-            ):
-                raise InvalidInputError(
-                    f"the source has no folder {str(folder)!r}, or it is a symbolic link",
-                    hint="give the folder with package.json as --path",
-                )
+    Raises:
+        InvalidInputError: if it is reached by a promotion only, or has no registry to pull from.
+    """
+    check_deployable(environment)
+    if registry is None:
+        raise InvalidInputError("ship: a cluster needs a registry to pull from", hint="give --registry")

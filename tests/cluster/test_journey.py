@@ -55,10 +55,31 @@ async def test_ship_does_not_begin_what_could_not_be_deployed_unsigned(
 ):
     given = {"registry": "localhost:5000/tiny", "registry_service": registry, "manifests": space.manifests()}
     broken = {"service/test/unit.test.js": "process.exit(1)"}
-    with pytest.raises(InvalidInputError, match="nobody is trusted to sign releases"):
-        await make(broken).ship(**given | space.access)
-    with pytest.raises(InvalidInputError, match="nobody signs"):
-        await make(broken | {"cosign.pub": keys.public_key}).ship(**given | space.access)
+    for files, words in (
+        (broken, "nobody is trusted to sign releases"),
+        (broken | {"cosign.pub": keys.public_key}, "nobody signs"),
+    ):
+        shipment = await make(files).ship(**given | space.access)
+        assert shipment.error.startswith(f"ship: {words}")
+        assert "✔" not in shipment.table
+
+
+async def test_ship_reports_a_cluster_that_is_not_there_before_anything_else_is_done(
+    space: Any, registry: dagger.Service, make: Callable[..., Slipway], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("pipeline.kubernetes.cluster.pause", lambda _: 0)
+    config = space.control.kubeconfig(space.token(), server="https://127.0.0.1:1")
+    shipment = await make({"service/test/unit.test.js": "process.exit(1)"}).ship(
+        registry="localhost:5000/tiny",
+        registry_service=registry,
+        manifests=space.manifests(),
+        kubeconfig=space.kubeconfig(config),
+        allow_unsigned=True,
+    )
+    assert not shipment.passed
+    assert "https://127.0.0.1:1 cannot be reached" in shipment.error
+    assert "✔" not in shipment.table
+    assert shipment.error in await shipment.report().file("report.md").contents()
 
 
 async def test_ship_tells_of_a_rollout_that_failed_and_of_what_became_of_the_environment(

@@ -128,7 +128,7 @@ async def test_a_licence_with_reason_and_date_passes(make: Make):
 
 async def test_the_ignore_of_a_licence_is_none_of_the_scans(make: Make, scanner: Scanner):
     candidate = await (await make({"service/.trivyignore.yaml": IGNORE}).verify()).build()
-    verdict, _ = await candidate.examine(make().service.file(".trivyignore.yaml"), scanner("clean"), None)
+    verdict, _ = await candidate.examine(make().taken.service.file(".trivyignore.yaml"), scanner("clean"), None)
     assert verdict.warnings == []
 
 

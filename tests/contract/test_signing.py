@@ -303,8 +303,8 @@ async def test_without_a_trusted_key_nothing_is_verified(make: Make, published: 
 
 async def test_provenance_that_could_name_no_repository_is_refused_at_once(make: Make, keys: Any):
     slipway = make({"service/fail-lint": "so that it is seen to come first"})
-    with pytest.raises(InvalidInputError, match="provenance names the repository"):
-        await slipway.with_signer(key=keys.signer.key).ship()
+    shipment = await slipway.with_signer(key=keys.signer.key).ship()
+    assert shipment.error.startswith("publish: provenance names the repository")
 
 
 @pytest.mark.parametrize("where", ["cosign.pub", "service/cosign.pub"])

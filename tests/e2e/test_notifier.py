@@ -122,6 +122,18 @@ def test_a_webhook_that_does_not_take_it_is_told_without_its_address(
     assert SECRET not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("address", ["https://user:{}@127.0.0.1/x", "{}", "http://[{}"])
+def test_an_address_that_cannot_be_asked_is_told_without_it(notify: Callable[..., Any], address: str):
+    class Address:
+        service = "tcp://127.0.0.1:9"
+
+    Address.address = address.format(SECRET.replace("/", "-"))
+    done = notify(Address)
+    assert done.returncode != 0
+    assert "its address is none, or has a user in it" in done.stderr
+    assert "S3CRET" not in done.stdout + done.stderr
+
+
 # Both examples and Slipway together
 
 

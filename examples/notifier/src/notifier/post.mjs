@@ -3,6 +3,7 @@
 import { readFileSync } from "node:fs";
 
 const address = readFileSync("/run/secrets/webhook", "utf8").trim();
+if (!URL.canParse(address) || new URL(address).username) fail("its address is none, or has a user in it");
 const body = readFileSync("/message.json");
 try {
   const answer = await fetch(address, {
@@ -14,6 +15,10 @@ try {
   if (!answer.ok) throw new Error(`it answers ${answer.status}`);
   console.log("told");
 } catch (error) {
-  console.error(`the webhook did not take the message: ${error.cause?.code ?? error.message}`);
+  fail(error.cause?.code ?? error.message.replaceAll(address, "…"));
+}
+
+function fail(reason) {
+  console.error(`the webhook did not take the message: ${reason}`);
   process.exit(1);
 }
