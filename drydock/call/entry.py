@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -16,6 +17,8 @@ from drydock.call.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from anyio import CancelScope
 
     from drydock.call.flags import Chain
     from drydock.call.module import Module
@@ -146,15 +149,36 @@ def _check(words: Sequence[str], out: TextIO) -> int:
 
 
 def _connected(function: Callable[..., Awaitable[int]], *arguments: object) -> int:
-    """Run an async function within a connection.
+    """Run an async function within a connection; Ctrl-C ends it.
 
-    It is made first: the SDK cannot make it for two requests that come at once.
+    The connection is made first: the SDK cannot make it for two requests that come at once.
     """
     import anyio  # noqa: PLC0415
     import dagger  # noqa: PLC0415
 
     async def connected() -> int:
-        async with await dagger.connect():
-            return await function(*arguments)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_cancelled_by_interrupt, tasks.cancel_scope)
+            async with await dagger.connect():
+                code = await function(*arguments)
+            # Not one that comes now, when all is done.
+            tasks.cancel_scope.cancel()
+            return code
+        raise KeyboardInterrupt
 
     return anyio.run(connected)
+
+
+async def _cancelled_by_interrupt(scope: CancelScope) -> None:
+    """Cancel a scope at the first Ctrl-C, and leave at the second.
+
+    A scope cancels for as long as something in it goes on. asyncio's own way is one cancellation of the main task,
+    which was seen to get lost in a library, so that the run went on.
+    """
+    import anyio  # noqa: PLC0415
+
+    with anyio.open_signal_receiver(signal.SIGINT) as signals:
+        async for _ in signals:
+            if scope.cancel_called:
+                os._exit(CANCELLED)
+            scope.cancel()
