@@ -83,7 +83,7 @@ def check(packages: Sequence[Package], ignorefile: str) -> list[str]:
     closing, used = refused(packages, {ignore.id for ignore in accepted})
     if closing:
         raise GateClosedError(
-            f"licences: {len(closing)} production dependencies may not be shipped",
+            f"licences: {len(closing)} of the production dependencies may not be shipped",
             output="\n".join(closing),
             hint=f"replace them; what may be shipped all the same goes into {ignores.FILE}, under `{ignores.LICENCES}`",
         )

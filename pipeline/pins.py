@@ -170,7 +170,7 @@ def check_frozen(pins: Iterable[Pin]) -> None:
     loose = [f"{pin.kind} {pin.name}{f' in {pin.file}' if pin.file else ''}" for pin in pins if not pin.pinned]
     if loose:
         raise InvalidInputError(
-            f"ship --frozen: {len(loose)} things that are fetched are not pinned",
+            f"ship --frozen: not all that is fetched is pinned ({len(loose)})",
             output="\n".join(loose),
             hint="pin images by digest, actions and modules by commit, packages by a lock file: `pins` tells how",
         )

@@ -100,8 +100,8 @@ def summary(run: Run) -> str:
     if run.unsigned:
         parts.append(f"what is deployed is NOT verified: {run.unsigned}")
     if run.reference:
-        parts.append(run.reference)
-    return "\n\n".join(parts[:-1]) + "\n" + parts[-1] + "\n"
+        parts[-1] += f"\n{run.reference}"
+    return "\n\n".join(parts) + "\n"
 
 
 def to_json(run: Run) -> str:

@@ -77,7 +77,7 @@ async def test_a_shallow_clone_does_not_know_ages(make: Make, repository: Path, 
 async def test_frozen_refuses_at_once_what_is_not_pinned(make: Make, files: dict[str, str], words: str):
     shipment = await make(files).ship(frozen=True)
     assert not shipment.passed
-    assert shipment.error.startswith("ship --frozen: 1 things that are fetched are not pinned")
+    assert shipment.error.startswith("ship --frozen: not all that is fetched is pinned (1)")
     assert words in shipment.error
     assert "✔" not in shipment.table
 
