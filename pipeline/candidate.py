@@ -15,7 +15,7 @@ from pipeline.errors import GateClosedError, ScannerUnavailableError
 from pipeline.images import Images
 from pipeline.scanning import check_scanned, examine
 from pipeline.schema import field, function, object_type, uncached
-from pipeline.signatures import Signatures
+from pipeline.signing.trust import Signatures
 from pipeline.verdict import Status, Verdict
 
 

@@ -16,8 +16,8 @@ from pipeline.references import Pinned, Repository, check_tag
 from pipeline.registry import Registry, Stored, check_target
 from pipeline.release import Release
 from pipeline.schema import field, object_type, uncached
-from pipeline.signatures import Signatures
-from pipeline.signing import sign
+from pipeline.signing.sign import sign
+from pipeline.signing.trust import Signatures
 from pipeline.verdict import Status, Verdict
 
 

@@ -33,7 +33,7 @@ from pipeline.place import LEASE_SECONDS, ROLLOUT_SECONDS, STABLE_SECONDS, Place
 from pipeline.registry import Registry, check_credentials
 from pipeline.report import PASSED, Run, Stage, to_json, to_markdown
 from pipeline.schema import field, function, object_type, uncached
-from pipeline.signing import admit
+from pipeline.signing.verify import admit
 from pipeline.toolchain import PORT
 
 MAX_AGE_HOURS = 168

@@ -26,7 +26,7 @@ from pipeline.kubernetes.watch import Watch
 from pipeline.ledger import Ledger
 from pipeline.references import Pinned, check_name
 from pipeline.schema import field, object_type
-from pipeline.signatures import Trust
+from pipeline.signing.trust import Trust
 
 ROLLOUT_SECONDS = 300
 LEASE_SECONDS = 600

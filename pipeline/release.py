@@ -39,8 +39,8 @@ from pipeline.report import FAILED, PASSED, Run, Stage
 from pipeline.scanning import check_scanned, examine
 from pipeline.schema import field, object_type, uncached
 from pipeline.shipment import Shipment
-from pipeline.signatures import Trust
-from pipeline.signing import verify
+from pipeline.signing.trust import Trust
+from pipeline.signing.verify import verify
 from pipeline.toolchain import PORT
 from pipeline.verdict import Status
 

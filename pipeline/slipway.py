@@ -49,7 +49,8 @@ from pipeline.report import UNAVAILABLE, Run
 from pipeline.scanning import check_severities
 from pipeline.schema import check, field, function, object_type, uncached
 from pipeline.shipment import Logbook, Shipment, StageStoppedError
-from pipeline.signatures import (
+from pipeline.signing.sign import check_signing, key_pair
+from pipeline.signing.trust import (
     GITHUB_ISSUER,
     MAIN,
     PUBLIC_KEY,
@@ -61,7 +62,6 @@ from pipeline.signatures import (
     check_signer,
     check_trust,
 )
-from pipeline.signing import check_signing, key_pair
 from pipeline.source import Source
 from pipeline.toolchain import Toolchain, check_manifest
 from pipeline.verdict import Status

@@ -9,7 +9,7 @@ from pipeline.commit import Commit, read_commit, read_origin
 from pipeline.delivery import delivery_of
 from pipeline.errors import InvalidInputError
 from pipeline.images import Images
-from pipeline.signatures import own_key
+from pipeline.signing.trust import own_key
 from pipeline.toolchain import Toolchain, check_manifest
 
 

@@ -13,7 +13,7 @@ from pipeline.delivery import delivery_of
 from pipeline.errors import InvalidInputError, StageFailedError
 from pipeline.images import Images
 from pipeline.schema import field, function, object_type
-from pipeline.signatures import Signatures
+from pipeline.signing.trust import Signatures
 from pipeline.toolchain import Toolchain
 
 

@@ -17,8 +17,8 @@ import pytest
 from launch import engine as launcher
 from pipeline import images
 from pipeline.images import Images
-from pipeline.signatures import Signatures, Signer, Trust
-from pipeline.signing import key_pair
+from pipeline.signing.sign import key_pair
+from pipeline.signing.trust import Signatures, Signer, Trust
 from pipeline.slipway import Slipway
 
 REPOSITORY = "https://git.example.com/org/tiny"

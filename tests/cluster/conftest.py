@@ -19,7 +19,7 @@ from pipeline import images
 from pipeline.commit import Commit
 from pipeline.environment import Environment
 from pipeline.release import Release
-from pipeline.signing import sign
+from pipeline.signing.sign import sign
 from pipeline.slipway import Slipway
 from pipeline.trivy import SBOM_FILES
 

@@ -11,13 +11,15 @@ from typing import Any
 import dagger
 import pytest
 
-from pipeline import cosign, images
+from pipeline import images
 from pipeline.commit import Commit
 from pipeline.errors import InvalidInputError, StageFailedError, UnsignedError, UntrustedError
 from pipeline.images import Images
 from pipeline.registry import Registry
-from pipeline.signatures import SbomFormat, Signatures, Trust
-from pipeline.signing import admit, sign, verify
+from pipeline.signing import cosign
+from pipeline.signing.sign import sign
+from pipeline.signing.trust import SbomFormat, Signatures, Trust
+from pipeline.signing.verify import admit, verify
 from pipeline.slipway import Slipway
 
 Make = Callable[..., Slipway]

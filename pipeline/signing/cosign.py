@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.errors import StageFailedError
-from pipeline.signatures import GITHUB_ISSUER, Signer, Trust, github_repository
+from pipeline.signing.trust import GITHUB_ISSUER, Signer, Trust, github_repository
 
 # Exit code of a verification that finds no signature at all, as opposed to one that does not match.
 UNSIGNED = 10

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from pipeline import cosign, provenance, signatures
 from pipeline.errors import InvalidInputError, StageFailedError
-from pipeline.provenance import Origin
-from pipeline.signatures import GITHUB_ISSUER, Signer, Trust
+from pipeline.signing import cosign, provenance
+from pipeline.signing.provenance import Origin
+from pipeline.signing.trust import GITHUB_ISSUER, Signer, Trust, check_signer, check_trust
 
 REFERENCE = f"ghcr.io/org/app@sha256:{'a' * 64}"
 SHA = "b" * 40
@@ -84,7 +84,7 @@ def test_each_way_to_sign_has_its_own_flags(signer: Signer, flags: list[str]):
 )
 def test_half_a_signer_or_two_are_refused(given: dict[str, object], words: str):
     with pytest.raises(InvalidInputError, match=words):
-        signatures.check_signer(Signer(**given))
+        check_signer(Signer(**given))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_half_a_signer_or_two_are_refused(given: dict[str, object], words: str):
 )
 def test_malformed_trust_is_refused(given: dict[str, str], words: str):
     with pytest.raises(InvalidInputError, match=words):
-        signatures.check_trust(Trust(**given))
+        check_trust(Trust(**given))
 
 
 def test_provenance_says_all_that_is_asked_of_it():
