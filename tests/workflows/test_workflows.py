@@ -92,14 +92,14 @@ def test_each_event_calls_its_task_with_its_rights_and_secrets_and_no_others():
         ("ship.yml", "release"): (
             "promote",
             ["actions: read", "contents: read", "packages: read"],
-            ["PRODUCTION_KUBECONFIG", "REGISTRY_PASSWORD"],
+            ["PRODUCTION_KUBECONFIG", "REGISTRY_PASSWORD", "STAGING_KUBECONFIG"],
             "production",
         ),
         **{
             ("scheduled.yml", event): (
                 "rescan",
                 ["contents: read", "issues: write", "packages: read", "security-events: write"],
-                ["REGISTRY_PASSWORD", "RESCAN_KUBECONFIG"],
+                ["REGISTRY_PASSWORD", "RESCAN_KUBECONFIG", "RESCAN_PRODUCTION_KUBECONFIG"],
                 "",
             )
             for event in ("schedule", "workflow_dispatch")
@@ -338,6 +338,16 @@ def test_promote_takes_the_released_commit_and_who_approved_it(runner: Runner):
     assert runner.called("gh")[0][:2] == ["api", "repos/Org/App/actions/runs/7/approvals"]
 
 
+def test_to_another_cluster_the_proof_is_read_where_staging_is(runner: Runner):
+    runner.tool("gh", "echo Ada")
+    (runner.temp / "slipway" / "staging-kubeconfig").write_text("staging's")
+    assert runner.run("run.sh", TASK="promote").returncode == 0
+    [call] = runner.called("dagger")
+    configs = [call[n + 1].rpartition("/")[2] for n, word in enumerate(call) if word == "--kubeconfig"]
+    assert configs == ["staging-kubeconfig", "kubeconfig"]
+    assert call.index("proof") < len(call) - 1 - call[::-1].index("--kubeconfig")
+
+
 def test_where_github_cannot_be_asked_who_approved_nothing_is_promoted(runner: Runner):
     runner.tool("gh", "exit 1")
     assert runner.run("run.sh", TASK="promote").returncode != 0
@@ -469,7 +479,8 @@ def test_no_expression_stands_in_a_shell_script():
 def test_secrets_are_written_as_they_are_and_only_this_job_reads_them(runner: Runner, text: str):
     (runner.temp / "slipway").rmdir()
     [step] = [s for s in load(ACTION / "action.yml")["runs"]["steps"] if "secrets where" in s.get("name", "")]
-    given = dict.fromkeys(("KUBECONFIG_TEXT", "REGISTRY_PASSWORD", "SIGNING_KEY", "SIGNING_PASSWORD"), text)
+    names = ("KUBECONFIG_TEXT", "STAGING_KUBECONFIG_TEXT", "REGISTRY_PASSWORD", "SIGNING_KEY", "SIGNING_PASSWORD")
+    given = dict.fromkeys(names, text)
     assert set(step["env"]) == set(given)
     run = subprocess.run(
         ["bash", "-e", "-o", "pipefail", "-c", step["run"]],
@@ -480,7 +491,7 @@ def test_secrets_are_written_as_they_are_and_only_this_job_reads_them(runner: Ru
         check=True,
     )
     assert run.stdout + run.stderr == ""
-    for name in ("kubeconfig", "registry-password", "signing-key", "signing-password"):
+    for name in ("kubeconfig", "staging-kubeconfig", "registry-password", "signing-key", "signing-password"):
         written = runner.temp / "slipway" / name
         assert written.read_text() == text
         assert stat.S_IMODE(written.stat().st_mode) == 0o600

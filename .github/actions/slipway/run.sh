@@ -53,8 +53,12 @@ case "$TASK" in
     reviewers='[.[] | select(.state == "approved") | .user.login] | unique | join(", ")'
     approvals="repos/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID/approvals"
     approver="${APPROVED_BY:-$(gh api "$approvals" --jq "$reviewers")}"
-    call "${trust[@]}" environment --name staging --kubeconfig "file:$secrets/kubeconfig" proof --commit "$GITHUB_SHA" \
-      promote --to production --approved-by "$approver" --link "$link" \
+    from="$secrets/kubeconfig" to=()
+    if [ -s "$secrets/staging-kubeconfig" ]; then
+      from="$secrets/staging-kubeconfig" to=(--kubeconfig "file:$secrets/kubeconfig")
+    fi
+    call "${trust[@]}" environment --name staging --kubeconfig "file:$from" proof --commit "$GITHUB_SHA" \
+      promote --to production "${to[@]}" --approved-by "$approver" --link "$link" \
       "${credentials[@]}" smoke
     ;;
   rollback)
