@@ -206,6 +206,7 @@ class Runner:
             "GITHUB_RUN_ID": "7",
             "GITHUB_SERVER_URL": "https://github.example.com",
             "GITHUB_SHA": SHA,
+            "GITHUB_WORKFLOW_REF": "Org/App/.github/workflows/ship.yml@refs/tags/v1",
             "ACTIONS_ID_TOKEN_REQUEST_URL": "https://token.example.com/?job=7",
             "RUNNER_TEMP": str(self.temp),
             "APPROVED_BY": "",
@@ -299,6 +300,12 @@ def test_called_from_another_repository_the_workflow_brings_the_module_along_and
         assert call[call.index("--signed-by") + 1] == f"https://github.example.com/{called}"
         assert call[call.index("--repository") + 1] == ADDRESS
         assert call[call.index("--ref") + 1] == "refs/heads/trunk"
+
+
+def test_an_older_github_that_does_not_tell_the_workflow_runs_the_repositorys_own(runner: Runner):
+    assert runner.run("run.sh", TASK="stage", WORKFLOW_REF="").returncode == 0
+    [call] = runner.called("dagger")
+    assert call[: len(BEFORE) + len(TRUST)] == [*BEFORE, *TRUST]
 
 
 def test_a_workflow_of_ones_own_that_uses_the_action_says_where_the_module_is_and_who_signs(runner: Runner):

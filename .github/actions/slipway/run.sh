@@ -9,7 +9,9 @@ link="$GITHUB_SERVER_URL/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID"
 echo "name=$(printf '%s-%s-%s' "$TASK" "$ENVIRONMENT" "$SERVICE" | tr -c 'A-Za-z0-9._-' -)" >> "$GITHUB_OUTPUT"
 
 # In Slipway's own repository the module is what is checked out; a workflow that is called from another one brings it along.
+# An older GitHub does not tell which one that is: then it is taken for the repository's own.
 main="refs/heads/$DEFAULT_BRANCH"
+WORKFLOW_REF="${WORKFLOW_REF:-$GITHUB_WORKFLOW_REF}"
 owner="${WORKFLOW_REF%%/.github/*}"
 if [ "$owner" = "$GITHUB_REPOSITORY" ]; then
   module=.
