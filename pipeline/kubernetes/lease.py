@@ -127,13 +127,15 @@ async def held(cluster: Cluster, name: str, holder: str, *, what: str, seconds: 
     """
     await acquire(cluster, name, holder, what=what, seconds=seconds)
     failure: Exception | None = None
-    lost = False
+    lost = over = False
 
     async def renew(scope: anyio.CancelScope) -> None:
         nonlocal lost
         renewed = time.monotonic()
-        while not lost:
+        while not (lost or over):
             await anyio.sleep(RENEW_SECONDS)
+            if over:
+                return
             try:
                 if await _renewed(cluster, name, holder, what=what):
                     renewed = time.monotonic()
@@ -152,6 +154,7 @@ async def held(cluster: Cluster, name: str, holder: str, *, what: str, seconds: 
             except Exception as error:  # noqa: BLE001 - raised below, without the group around it
                 failure = error
             finally:
+                over = True
                 with anyio.CancelScope(shield=True):
                     if not lost:
                         await release(cluster, name, holder)
@@ -184,9 +187,13 @@ async def _renewed(cluster: Cluster, name: str, holder: str, *, what: str) -> bo
 
 
 async def release(cluster: Cluster, name: str, holder: str) -> None:
-    """Give the lease back; where that fails, it ends by itself."""
+    """Give the lease back; where that fails, it ends by itself.
+
+    A renewal that was under way may come between reading and replacing it: then again.
+    """
     try:
-        if lease := await _of(cluster, name, holder, what="lease"):
-            await _replace(cluster, manifest(name, "", lease.version), what="lease")
+        while lease := await _of(cluster, name, holder, what="lease"):
+            if await _replace(cluster, manifest(name, "", lease.version), what="lease"):
+                return
     except ClusterError as error:
         say("lease", f"could not be given back ({error.problem}); it ends by itself within {DURATION} s")

@@ -2,13 +2,14 @@ import base64
 import dataclasses
 import datetime
 import json
+from typing import Any
 
 import pytest
 
 from pipeline import history
-from pipeline.errors import InvalidInputError, NotPromotableError
+from pipeline.errors import ClusterError, InvalidInputError, NotPromotableError
 from pipeline.history import Event, History, Record
-from pipeline.kubernetes import kubectl, rollout
+from pipeline.kubernetes import kubectl, lease, rollout
 from pipeline.kubernetes.kubeconfig import Kubeconfig
 from pipeline.kubernetes.lease import Lease
 
@@ -164,6 +165,39 @@ def pod(**state: object) -> dict[str, object]:
 )
 def test_only_what_cannot_heal_ends_the_wait(found: dict[str, object], hopeless: bool):  # noqa: FBT001
     assert bool(rollout.hopeless(found)) is hopeless
+
+
+class Renewing:
+    """Stands for a cluster in which a renewal comes between reading a lease and replacing it, so many times."""
+
+    def __init__(self, times: int) -> None:
+        self.times, self.version, self.holder = times, 1, "run-1"
+
+    async def read(self, *_: str, **_given: str) -> dict[str, Any]:
+        return lease.manifest("slipway-app", self.holder, str(self.version))
+
+    async def ask(self, _argv: list[str], *, stdin: str, **_given: str) -> str:
+        given = json.loads(stdin)
+        if self.times:
+            self.times, self.version = self.times - 1, self.version + 1
+        if given["metadata"]["resourceVersion"] != str(self.version):
+            raise ClusterError("lease: kubectl exited with 1", output="Error from server (Conflict): modified")
+        self.holder = given["spec"]["holderIdentity"] or ""
+        return ""
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+async def test_a_lease_is_given_back_though_a_renewal_comes_between(times: int):
+    cluster: Any = Renewing(times)
+    await lease.release(cluster, "slipway-app", "run-1")
+    assert cluster.holder == ""
+
+
+async def test_a_lease_that_somebody_else_took_is_left_to_them():
+    cluster: Any = Renewing(0)
+    cluster.holder = "run-2"
+    await lease.release(cluster, "slipway-app", "run-1")
+    assert cluster.holder == "run-2"
 
 
 def test_a_lease_is_over_when_nobody_renews_it():
