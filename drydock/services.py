@@ -79,15 +79,19 @@ class Services:
     async def acquire(self, service: AnyService) -> Running:
         """Return the running service, started if need be, and count one more user."""
         key = await service.key()
-        known = self._known.get(key)
-        if known and known.exited and known.exited.done():
-            await self._forget(key)
-        starting = self._running.setdefault(key, Shared(lambda: self._start(service, key)))
-        try:
-            running = await starting()
-        except BaseException:
-            self._running.pop(key, None)
-            raise
+        while True:
+            known = self._known.get(key)
+            if known and known.exited and known.exited.done():
+                await self._forget(key)
+            starting = self._running.setdefault(key, Shared(lambda: self._start(service, key)))
+            try:
+                running = await starting()
+            except BaseException:
+                self._running.pop(key, None)
+                raise
+            # Not one that is being stopped by now.
+            if self._known.get(key) is running:
+                break
         running.users += 1
         if running.stopping:
             running.stopping.cancel()
@@ -103,23 +107,33 @@ class Services:
         running.users -= 1
         if running.users <= 0 and running.stopping is None:
             loop = asyncio.get_running_loop()
-            running.stopping = loop.call_later(GRACE_SECONDS, self._stop_soon, service, key)
+            running.stopping = loop.call_later(GRACE_SECONDS, self._stop_soon, key)
 
-    def _stop_soon(self, service: AnyService, key: str) -> None:
+    def _stop_soon(self, key: str) -> None:
         running = self._known.get(key)
         if running and running.users <= 0:
-            task = asyncio.ensure_future(self.stop(service))
+            # At once, so that whoever comes now gets another one, and not this while it ends.
+            self._detach(key)
+            task = asyncio.ensure_future(self._finish(running))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def stop(self, service: AnyService, *, kill: bool = False) -> None:
         """Stop a service: SIGTERM, and SIGKILL after ten seconds; with `kill`, SIGKILL at once."""
-        key = await service.key()
-        running = self._known.get(key)
-        if running is None:
-            return
+        if running := self._detach(await service.key()):
+            await self._finish(running, kill=kill)
+
+    def _detach(self, key: str) -> Running | None:
+        """Return the running service, which is that of the key no more."""
+        self._running.pop(key, None)
+        running = self._known.pop(key, None)
+        if running and running.stopping:
+            running.stopping.cancel()
+        return running
+
+    async def _finish(self, running: Running, *, kill: bool = False) -> None:
         await self._end(running, kill=kill)
-        await self._forget(key)
+        await self._clean(running)
 
     async def _end(self, running: Running, *, kill: bool) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -131,12 +145,10 @@ class Services:
             await running.process.wait()
 
     async def _forget(self, key: str) -> None:
-        running = self._known.pop(key, None)
-        self._running.pop(key, None)
-        if running is None:
-            return
-        if running.stopping:
-            running.stopping.cancel()
+        if running := self._detach(key):
+            await self._clean(running)
+
+    async def _clean(self, running: Running) -> None:
         if running.reader:
             await running.reader
         await running.stack.aclose()
@@ -144,9 +156,9 @@ class Services:
     async def close(self) -> None:
         """Stop all, the users of a service before the service."""
         for key in reversed([*self._known]):
-            running = self._known[key]
-            await self._end(running, kill=running.exited is not None and running.exited.done())
-            await self._forget(key)
+            if running := self._detach(key):
+                await self._finish(running, kill=running.exited is not None and running.exited.done())
+        await asyncio.gather(*self._tasks)
 
     # Start
 
