@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.documents import mapping
 from pipeline.errors import InvalidInputError
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -94,7 +95,7 @@ def in_module(text: str, file: str) -> Iterator[Pin]:
     modules = [sdk if isinstance(sdk, dict) else {"source": sdk}, module.get("blueprint")]
     for several in ("dependencies", "toolchains"):
         modules += module.get(several) or []
-    for source, pin in ((str(_mapping(m).get("source") or ""), str(_mapping(m).get("pin") or "")) for m in modules):
+    for source, pin in ((str(mapping(m).get("source") or ""), str(mapping(m).get("pin") or "")) for m in modules):
         # An SDK of the engine's own is one word, such as python.
         if "/" in source and not source.startswith("."):
             commit = next((c for c in (pin, source.rpartition("@")[2]) if _COMMIT.fullmatch(c)), "")
@@ -207,7 +208,7 @@ def _json(text: str, file: str) -> dict[str, Any]:
         document = json.loads(text)
     except ValueError as error:
         raise InvalidInputError(f"pins: {file} is not JSON: {error}") from error
-    return document if isinstance(document, dict) else {}
+    return mapping(document)
 
 
 def _yaml(text: str, file: str) -> list[dict[str, Any]]:
@@ -240,22 +241,18 @@ def _hashed(package: dict[str, Any]) -> bool:
 
 def _used(document: dict[str, Any]) -> Iterator[str]:
     """Yield what the jobs of a workflow, or the steps of an action, use; an image as docker://REFERENCE."""
-    runs = _mapping(document.get("runs"))
-    for job in [*_mapping(document.get("jobs")).values(), runs]:
-        steps = _mapping(job).get("steps")
+    runs = mapping(document.get("runs"))
+    for job in [*mapping(document.get("jobs")).values(), runs]:
+        steps = mapping(job).get("steps")
         for step in [job, *(steps if isinstance(steps, list) else [])]:
-            if used := _mapping(step).get("uses"):
+            if used := mapping(step).get("uses"):
                 yield str(used)
-        containers = [_mapping(job).get("container"), *_mapping(_mapping(job).get("services")).values()]
+        containers = [mapping(job).get("container"), *mapping(mapping(job).get("services")).values()]
         for container in containers:
-            if reference := _mapping(container).get("image") or (container if isinstance(container, str) else ""):
+            if reference := mapping(container).get("image") or (container if isinstance(container, str) else ""):
                 yield f"{_DOCKER}{reference}"
     if str(runs.get("image", "")).startswith(_DOCKER):
         yield str(runs["image"])
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _images(document: object) -> Iterator[str]:

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipeline.documents import mapping
 from pipeline.errors import StageFailedError
 from pipeline.signing.trust import GITHUB_ISSUER, Signer, Trust, github_repository
 
@@ -101,7 +102,7 @@ def _predicates(text: str) -> Iterator[dict[str, Any]]:
         if line.strip():
             statement = json.loads(base64.b64decode(json.loads(line)["payload"], validate=True))
             predicate = statement["predicate"]
-            yield predicate if isinstance(predicate, dict) else {}
+            yield mapping(predicate)
 
 
 def _signing(signer: Signer, *, http: bool) -> Sequence[str]:

@@ -7,6 +7,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.documents import mapping
+
 BUILD_TYPE = "urn:slipway:build:v1"
 
 
@@ -50,21 +52,17 @@ def predicate(origin: Origin, *, bases: Sequence[str], platforms: Sequence[str],
 
 def differences(predicate: dict[str, Any], wanted: Origin) -> list[str]:
     """Return, one a line, in what a provenance is not the wanted one."""
-    build = _mapping(predicate.get("buildDefinition"))
-    parameters = _mapping(build.get("externalParameters"))
-    source = _mapping(parameters.get("source"))
+    build = mapping(predicate.get("buildDefinition"))
+    parameters = mapping(build.get("externalParameters"))
+    source = mapping(parameters.get("source"))
     told = {
-        "built by": (_mapping(_mapping(predicate.get("runDetails")).get("builder")).get("id"), wanted.builder),
+        "built by": (mapping(mapping(predicate.get("runDetails")).get("builder")).get("id"), wanted.builder),
         "build type": (build.get("buildType"), BUILD_TYPE),
         "repository": (source.get("uri"), f"git+{wanted.repository}"),
         "service": (parameters.get("path"), wanted.path),
-        "commit": (_mapping(source.get("digest")).get("gitCommit"), wanted.commit),
+        "commit": (mapping(source.get("digest")).get("gitCommit"), wanted.commit),
     }
     return [f"{name}: {found!r}, not {right!r}" for name, (found, right) in told.items() if found != right]
-
-
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _dependency(reference: str) -> dict[str, Any]:
