@@ -11,8 +11,8 @@ from typing import Annotated, Self
 import dagger
 from dagger import DefaultPath, Doc, Ignore, dag
 
-from pipeline import gates, images, pinning, pins
-from pipeline.arguments import (
+from pipeline import images
+from pipeline.api.arguments import (
     AllowUnsigned,
     ApiServer,
     Context,
@@ -30,42 +30,45 @@ from pipeline.arguments import (
     UrlService,
     Username,
 )
-from pipeline.cleared import Cleared
-from pipeline.commit import check_releasable
-from pipeline.console import say
-from pipeline.delivery import ignores_in, manifests_in, test_in
-from pipeline.environment import Environment
-from pipeline.errors import InvalidInputError
-from pipeline.execution import together
-from pipeline.gates import Gate
+from pipeline.api.checked_source import CheckedSource, check_platforms
+from pipeline.api.environment import Environment
+from pipeline.api.release import Release
+from pipeline.api.scanned_image import ScannedImage
+from pipeline.api.shipment import Shipment, StageRecorder, StageStoppedError
+from pipeline.build.node import NodeBuilder
+from pipeline.check import find_pins as pinning
+from pipeline.check import gates, pins
+from pipeline.check.gates import Gate
+from pipeline.check.pins import Pin
+from pipeline.core.errors import InvalidInputError
+from pipeline.core.execution import gather
+from pipeline.core.log import log
+from pipeline.core.schema import check, field, function, object_type, uncached
+from pipeline.deploy.place import EnvironmentTarget
 from pipeline.images import Images
 from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable
-from pipeline.pins import Pin
-from pipeline.place import Place
-from pipeline.references import check_tag
-from pipeline.registry import check_target
-from pipeline.release import Release
-from pipeline.report import UNAVAILABLE, Run
-from pipeline.scanning import check_severities
-from pipeline.schema import check, field, function, object_type, uncached
-from pipeline.shipment import Logbook, Shipment, StageStoppedError
-from pipeline.signing.sign import check_signing, key_pair
-from pipeline.signing.trust import (
+from pipeline.oci.references import check_tag
+from pipeline.oci.registry import check_target
+from pipeline.report.report import UNAVAILABLE, Run
+from pipeline.report.verdict import Status
+from pipeline.scan.scan import check_severities
+from pipeline.signing.policy import (
     GITHUB_ISSUER,
     MAIN,
     PUBLIC_KEY,
     SbomFormat,
     Signatures,
     Signer,
-    Trust,
+    VerificationPolicy,
+    check_policy,
     check_signable,
     check_signer,
-    check_trust,
 )
-from pipeline.source import Source
-from pipeline.toolchain import Toolchain, check_manifest
-from pipeline.verdict import Status
-from pipeline.verified import Verified, check_platforms
+from pipeline.signing.sign import check_signing, key_pair
+from pipeline.source.commit import check_releasable
+from pipeline.source.delivery import ignores_in, manifests_in, test_in
+from pipeline.source.project import read_manifest
+from pipeline.source.source import Source
 
 GATE_SECONDS = 1800
 INTEGRATION_SECONDS = 600
@@ -108,14 +111,14 @@ class Slipway:
     trivy_image: Annotated[str, Doc("Trivy, the scanner.")] = field(default=images.TRIVY)
     kubectl_image: Annotated[str, Doc("kubectl, for Kubernetes environments.")] = field(default=images.KUBECTL)
     gitleaks_image: Annotated[str, Doc("Gitleaks, which looks for secrets.")] = field(default=images.GITLEAKS)
-    skip: Annotated[list[Gate], Doc("Gates to turn off, such as secrets,licences. The report tells of it.")] = field(
+    skip: Annotated[list[Gate], Doc("Gates to turn off, such as secrets,licenses. The report tells of it.")] = field(
         default=list
     )
     cosign_image: Annotated[str, Doc("Cosign, which signs and verifies.")] = field(default=images.COSIGN)
     signer: Annotated[Signer | None, Doc("Who signs what is published: see `with-signer`.")] = field(
         default=None, init=False
     )
-    trust: Annotated[Trust | None, Doc("Whose signature is asked for: see `with-trust`.")] = field(
+    trust: Annotated[VerificationPolicy | None, Doc("Whose signature is asked for: see `with-trust`.")] = field(
         default=None, init=False
     )
 
@@ -186,30 +189,30 @@ class Slipway:
 
     @uncached
     @check
-    async def licences(self) -> str:
-        """Check the licences of the production dependencies: strong copyleft and unknown ones are refused.
+    async def licenses(self) -> str:
+        """Check the licenses of the production dependencies: strong copyleft and unknown ones are refused.
 
         Errors: a package that may not be shipped; an ignore without reason, without date or past its date.
         """
         return await gates.licensed(self.taken)
 
     @uncached
-    async def verify(self) -> Verified:
-        """Lint, types, tests, manifests, secrets, licences, all at the same time. The first failure stops the others.
+    async def verify(self) -> CheckedSource:
+        """Lint, types, tests, manifests, secrets, licenses, all at the same time. The first failure stops the others.
 
         Errors: no package.json or lock file; a missing npm script; each failing tool's own last lines.
         """
         await self.taken.check()
-        name = await check_manifest(self.taken.service)
+        name = await read_manifest(self.taken.service)
         commit = await self.taken.commit()
         members = [self.lint, self.types, self.unit, self.integration, self.manifests]
-        for gate, member in ((Gate.SECRETS, self.secrets), (Gate.LICENCES, self.licences)):
+        for gate, member in ((Gate.SECRETS, self.secrets), (Gate.LICENSES, self.licenses)):
             if gate in self.skip:
-                say("verify", f"{gate.value}: TURNED OFF by --skip")
+                log("verify", f"{gate.value}: TURNED OFF by --skip")
             else:
                 members.append(member)
-        await together(*members)
-        return Verified(
+        await gather(*members)
+        return CheckedSource(
             source=self.taken.service,
             commit=commit,
             images=self.images,
@@ -249,18 +252,18 @@ class Slipway:
         return self._with(signer=check_signer(signer))
 
     @uncached
-    async def with_trust(
+    async def with_verification(
         self,
         public_key: Annotated[
             dagger.File | None, Doc("cosign.pub. Default: the service's or repository's own.")
         ] = None,
-        signed_by: Annotated[
+        certificate_identity: Annotated[
             str,
             Doc(
                 "Identity of a keyless signature: https://github.com/ORG/APP/.github/workflows/ship.yml@refs/heads/main"
             ),
         ] = "",
-        issuer: Annotated[str, Doc("Who vouches for the identity.")] = GITHUB_ISSUER,
+        certificate_oidc_issuer: Annotated[str, Doc("Who vouches for the identity.")] = GITHUB_ISSUER,
         ref: Annotated[str, Doc("What GitHub must have run it for; empty for anything.")] = MAIN,
         repository: Annotated[str, Doc("Address of the repository. Default: that of the remote `origin`.")] = "",
         trusted_root: Annotated[dagger.File | None, Doc("Keyless, with a Sigstore of your own.")] = None,
@@ -270,17 +273,17 @@ class Slipway:
         Errors: a key and an identity, or a malformed one.
         """
         key = await public_key.contents() if public_key else ""
-        if not key and not signed_by:
+        if not key and not certificate_identity:
             key = await self.taken.public_key()
-        trust = Trust(
+        trust = VerificationPolicy(
             public_key=key,
-            signed_by=signed_by,
-            issuer=issuer,
+            certificate_identity=certificate_identity,
+            certificate_oidc_issuer=certificate_oidc_issuer,
             ref=ref,
             trusted_root=trusted_root,
             repository=repository,
         )
-        return self._with(trust=check_trust(trust))
+        return self._with(trust=check_policy(trust))
 
     @uncached
     async def key_pair(
@@ -325,7 +328,7 @@ class Slipway:
         Errors: a tag instead of a digest; a reference that the registry does not have; no image, or one that does not
         say of which commit it is.
         """
-        return await Release.taken_up(
+        return await Release.from_reference(
             ref,
             username=username,
             password=password,
@@ -350,8 +353,8 @@ class Slipway:
         Errors: a kubeconfig that is not usable.
         """
         await self.taken.check()
-        service = await check_manifest(self.taken.service, ())
-        place = await Place.connect(
+        service = await read_manifest(self.taken.service, ())
+        place = await EnvironmentTarget.connect(
             name,
             service,
             kubeconfig,
@@ -412,7 +415,7 @@ class Slipway:
             check_cluster(environment, registry)
             connect = partial(self.environment, environment, kubeconfig, context, namespace, api_server)
         rehearsal = registry is None
-        log = Logbook()
+        log = StageRecorder()
         told = Run(name=self.path, stages=list(log.stages.values()), rehearsal=rehearsal, environment=environment)
         told.skipped, told.link = [gate.value for gate in self.skip], link
         evidence = dag.directory()
@@ -431,7 +434,7 @@ class Slipway:
             candidate = await log.stage("build", verified.build(platforms))
             told.base_image = candidate.base_image
 
-            async def scan() -> Cleared:
+            async def scan() -> ScannedImage:
                 nonlocal evidence
                 told.verdict, evidence = await candidate.examine(
                     await ignores_in(self.taken.delivery, ignore), scanner, severity
@@ -462,7 +465,7 @@ class Slipway:
             told.error = log.error
         return Shipment.of(told, evidence)
 
-    def _with(self, *, signer: Signer | None = None, trust: Trust | None = None) -> Self:
+    def _with(self, *, signer: Signer | None = None, trust: VerificationPolicy | None = None) -> Self:
         """Return another one, which signs or trusts otherwise."""
         other = copy.copy(self)
         other.signer, other.trust = signer or self.signer, trust or self.trust
@@ -483,13 +486,13 @@ class Slipway:
             check_signing(signatures)
         return signatures
 
-    async def _trust(self, url: str = "") -> Trust:
-        """Return whose signature is asked for: as `with_trust` says, else of the source's own cosign.pub, if any.
+    async def _trust(self, url: str = "") -> VerificationPolicy:
+        """Return whose signature is asked for: as `with_verification` says, else of the source's cosign.pub.
 
         Args:
             url: address of the source's repository, where it was read before.
         """
-        given = self.trust or check_trust(Trust(public_key=await self.taken.public_key()))
+        given = self.trust or check_policy(VerificationPolicy(public_key=await self.taken.public_key()))
         address = given.repository or url or await self.taken.origin()
         return dataclasses.replace(given, repository=address, path=self.path)
 
@@ -519,12 +522,12 @@ class Slipway:
             check_signable(self.signer, signatures.trust)
         place = (await connect()).place
         await place.check(await manifests_in(place.delivery, manifests))
-        return await place.troubled()
+        return await place.last_run_failed()
 
     async def _check_runnable(self, platforms: list[str] | None) -> None:
         """Refuse a platform that the engine cannot run, before any work is done for it."""
         for platform in platforms or ():
-            node = Toolchain(self.taken.service, self.images, platform=platform).base()
+            node = NodeBuilder(self.taken.service, self.images, platform=platform).base()
             try:
                 await node.with_exec(["node", "--version"]).sync()
             except dagger.QueryError as error:

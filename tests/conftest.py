@@ -17,8 +17,8 @@ import pytest
 from launch import engine as launcher
 from pipeline import images
 from pipeline.images import Images
+from pipeline.signing.policy import Signatures, Signer, VerificationPolicy
 from pipeline.signing.sign import key_pair
-from pipeline.signing.trust import Signatures, Signer, Trust
 from pipeline.slipway import Slipway
 
 REPOSITORY = "https://git.example.com/org/tiny"
@@ -44,9 +44,9 @@ class KeyPair:
         key = dag.set_secret(f"key-{uuid.uuid4().hex}", await made.file("cosign.key").contents())
         return cls(Signer(key=key, password=password), await made.file("cosign.pub").contents())
 
-    def trust(self, repository: str = REPOSITORY) -> Trust:
+    def trust(self, repository: str = REPOSITORY) -> VerificationPolicy:
         """Return the trust in this key."""
-        return Trust(public_key=self.public_key, repository=repository, path="service")
+        return VerificationPolicy(public_key=self.public_key, repository=repository, path="service")
 
     def signatures(self, repository: str = REPOSITORY) -> Signatures:
         """Return this key as signer and trusted."""

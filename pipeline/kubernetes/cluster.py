@@ -9,15 +9,15 @@ import anyio
 import dagger
 from dagger import Doc, dag
 
-from pipeline.attempts import ATTEMPTS, pause
-from pipeline.console import say
-from pipeline.errors import ClusterError, InvalidInputError
-from pipeline.execution import run_id
+from pipeline.core.errors import ClusterError, InvalidInputError
+from pipeline.core.execution import run_id
+from pipeline.core.log import log
+from pipeline.core.retry import ATTEMPTS, pause
+from pipeline.core.schema import field, object_type
 from pipeline.kubernetes.kubeconfig import Kubeconfig
 from pipeline.kubernetes.kubectl import REQUEST_SECONDS, explain, may_pass
 from pipeline.kubernetes.manifests import Manifest, stream
-from pipeline.references import check_name
-from pipeline.schema import field, object_type
+from pipeline.oci.references import check_name
 
 SERVER_ALIAS = "kubernetes"
 KUBECONFIG_FILE = "/run/secrets/kubeconfig"
@@ -97,7 +97,7 @@ class Cluster:
                     expires = datetime.datetime.fromisoformat(self.expires) if self.expires else None
                     raise explain(what, error.stderr, self.server, expires) from error
                 last = error.stderr.strip().splitlines()[-1:]
-                say("cluster", f"{what}: attempt {attempt} of {ATTEMPTS} failed ({' '.join(last)})")
+                log("cluster", f"{what}: attempt {attempt} of {ATTEMPTS} failed ({' '.join(last)})")
                 await anyio.sleep(pause(attempt))
         raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from pipeline.errors import InvalidInputError
+from pipeline.core.errors import InvalidInputError
 
 # What names a file on somebody's own machine, which no container has.
 FILES = {

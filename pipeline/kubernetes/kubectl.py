@@ -3,7 +3,7 @@
 import datetime
 import re
 
-from pipeline.errors import ClusterError
+from pipeline.core.errors import ClusterError
 
 REQUEST_SECONDS = 20
 UNKNOWN_CREDENTIALS = "they are of another cluster, or were revoked"

@@ -14,8 +14,8 @@ from typing import Any
 
 import anyio
 
-from pipeline.console import say
-from pipeline.errors import BusyError, ClusterError
+from pipeline.core.errors import BusyError, ClusterError
+from pipeline.core.log import log
 from pipeline.kubernetes.cluster import Cluster
 
 DURATION = 60
@@ -93,7 +93,7 @@ async def acquire(cluster: Cluster, name: str, holder: str, *, what: str, second
             seen, since = lease.version, time.monotonic()
         if lease.is_over(datetime.datetime.now(datetime.UTC), time.monotonic() - since):
             if lease.holder:
-                say("lease", f"{lease.holder} did not renew its hold on {name}: taking over")
+                log("lease", f"{lease.holder} did not renew its hold on {name}: taking over")
             if await _replace(cluster, manifest(name, holder, lease.version), what=what):
                 return
             continue
@@ -103,7 +103,7 @@ async def acquire(cluster: Cluster, name: str, holder: str, *, what: str, second
                 hint="wait for that run; if it was killed, its hold ends by itself within a minute or two",
             )
         if lease.version == seen and time.monotonic() - since < ASK_SECONDS:
-            say("lease", f"waiting for {lease.holder}, which holds {name}")
+            log("lease", f"waiting for {lease.holder}, which holds {name}")
         await anyio.sleep(min(ASK_SECONDS, max(seconds - (time.monotonic() - began), 0.1)))
 
 
@@ -142,7 +142,7 @@ async def held(cluster: Cluster, name: str, holder: str, *, what: str, seconds: 
                 else:
                     lost = True
             except ClusterError as error:
-                say("lease", error.problem)
+                log("lease", error.problem)
                 lost = time.monotonic() - renewed > DURATION
         scope.cancel()
 
@@ -196,4 +196,4 @@ async def release(cluster: Cluster, name: str, holder: str) -> None:
             if await _replace(cluster, manifest(name, "", lease.version), what="lease"):
                 return
     except ClusterError as error:
-        say("lease", f"could not be given back ({error.problem}); it ends by itself within {DURATION} s")
+        log("lease", f"could not be given back ({error.problem}); it ends by itself within {DURATION} s")

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from pipeline.errors import InvalidInputError
-from pipeline.references import Pinned
+from pipeline.core.errors import InvalidInputError
+from pipeline.oci.references import DigestReference
 
 Manifest = dict[str, Any]
 
@@ -88,7 +88,7 @@ def settings(manifests: Iterable[Manifest]) -> list[Manifest]:
     return [manifest for manifest in manifests if manifest["kind"] in {"ServiceAccount", "ConfigMap"}]
 
 
-def deployment_of_release(manifests: Iterable[Manifest], reference: Pinned) -> Manifest:
+def deployment_of_release(manifests: Iterable[Manifest], reference: DigestReference) -> Manifest:
     """Return the Deployment into which a release was put."""
     return next(
         m
@@ -120,7 +120,7 @@ def is_release(container: Mapping[str, Any], name: str) -> bool:
 
 
 def with_release(
-    manifests: Sequence[Manifest], name: str, reference: Pinned, annotations: Mapping[str, str]
+    manifests: Sequence[Manifest], name: str, reference: DigestReference, annotations: Mapping[str, str]
 ) -> list[Manifest]:
     """Return the manifests with the release's digest as image, and annotations on every object.
 
@@ -151,13 +151,20 @@ def released(deployment: Manifest, service: str) -> str:
     return digest if of_it and any(c["image"].endswith(f"@{digest}") for c in containers_of(deployment)) else ""
 
 
-def is_ours(manifest: Manifest) -> bool:
+def is_managed(manifest: Manifest) -> bool:
     """Whether Slipway applied an object."""
     return bool((manifest["metadata"].get("labels") or {}).get(MANAGED_BY) == PREFIX)
 
 
 def job(
-    deployment: Manifest, name: str, reference: Pinned, *, role: str, run: str, command: Sequence[str], seconds: int
+    deployment: Manifest,
+    name: str,
+    reference: DigestReference,
+    *,
+    role: str,
+    run: str,
+    command: Sequence[str],
+    seconds: int,
 ) -> Manifest:
     """Return a Job that runs a command in the release's image, as the Deployment would run the service.
 

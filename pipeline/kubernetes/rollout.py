@@ -13,7 +13,7 @@ from typing import Any
 Manifest = dict[str, Any]
 
 # Waiting for these is in vain: nothing but another release, or another manifest, can heal them.
-HOPELESS = {
+TERMINAL_REASONS = {
     "InvalidImageName": "the image's name is not valid",
     "ErrImageNeverPull": "the node may not pull the image and does not have it",
     "CreateContainerConfigError": "the container's configuration names what is not there: a Secret or ConfigMap",
@@ -44,14 +44,14 @@ class Progress:
 
     Args:
         done: all pods are of this release, ready for long enough, and none is left of another.
-        hopeless: why it can never be done, or empty.
+        terminal_reason: why it can never be done, or empty.
         hint: what to try; a key of HINTS.
         summary: one line for people.
         details: what each pod says, a line each.
     """
 
     done: bool
-    hopeless: str
+    terminal_reason: str
     hint: str
     summary: str
     details: Sequence[str]
@@ -69,20 +69,22 @@ def assess(deployment: Manifest, replica_sets: Iterable[Manifest], pods: Iterabl
     wanted = int(deployment["spec"].get("replicas", 1))
     current = _current(deployment, replica_sets)
     mine = [pod for pod in pods if current and _owner(pod) == current["metadata"]["uid"]]
-    details = [line for pod in mine for line in told_by(pod)]
+    details = [line for pod in mine for line in describe_pod(pod)]
     observed = int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
     updated, available = int(status.get("updatedReplicas") or 0), int(status.get("availableReplicas") or 0)
     summary = f"{updated} of {wanted} updated, {available} available"
     if not observed:
-        return Progress(done=False, hopeless="", hint="start", summary="not yet seen by the cluster", details=details)
+        return Progress(
+            done=False, terminal_reason="", hint="start", summary="not yet seen by the cluster", details=details
+        )
     if wanted == 0:
         return Progress(
-            done=False, hopeless="it is scaled to zero replicas", hint="start", summary=summary, details=details
+            done=False, terminal_reason="it is scaled to zero replicas", hint="start", summary=summary, details=details
         )
-    hopeless, hint = _hopeless(deployment, current, mine)
+    terminal_reason, hint = _hopeless(deployment, current, mine)
     total = int(status.get("replicas") or 0)
-    done = not hopeless and updated >= wanted and available >= wanted and total == updated
-    return Progress(done=done, hopeless=hopeless, hint=hint, summary=summary, details=details)
+    done = not terminal_reason and updated >= wanted and available >= wanted and total == updated
+    return Progress(done=done, terminal_reason=terminal_reason, hint=hint, summary=summary, details=details)
 
 
 def _current(deployment: Manifest, replica_sets: Iterable[Manifest]) -> Manifest | None:
@@ -132,9 +134,9 @@ def _of_pod(pod: Manifest) -> tuple[str, str]:
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
         restarts = int(container.get("restartCount") or 0)
-        if reason in HOPELESS:
+        if reason in TERMINAL_REASONS:
             kind = "config" if reason == "CreateContainerConfigError" else "image"
-            return f"{HOPELESS[reason]} ({reason}: {message})", kind
+            return f"{TERMINAL_REASONS[reason]} ({reason}: {message})", kind
         if reason in PULLING:
             return (f"the image cannot be had ({message})" if NO_SUCH_IMAGE.search(message) else ""), "image"
         if restarts >= CRASHES:
@@ -149,7 +151,7 @@ def _containers(pod: Manifest) -> list[dict[str, Any]]:
     return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
 
 
-def told_by(pod: Manifest) -> list[str]:
+def describe_pod(pod: Manifest) -> list[str]:
     """Return what a pod says of itself, a line each: its phase, and each container that is not ready."""
     name = pod["metadata"]["name"]
     status = pod.get("status") or {}
@@ -171,7 +173,7 @@ def told_by(pod: Manifest) -> list[str]:
     return lines or [f"pod {name}: {status.get('phase', 'Unknown')}"]
 
 
-def hopeless(pod: Manifest) -> str:
+def terminal_reason(pod: Manifest) -> str:
     """Return why a pod will never run, or an empty string."""
     return _of_pod(pod)[0]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import anyio
 
-from pipeline.console import say
-from pipeline.errors import ClusterError, RolloutError
+from pipeline.core.errors import ClusterError, RolloutError
+from pipeline.core.log import log
 from pipeline.kubernetes import rollout
 from pipeline.kubernetes.cluster import Cluster
 from pipeline.kubernetes.manifests import Manifest
@@ -19,7 +19,7 @@ LOG_LINES = 20
 CLOCKS_APART = datetime.timedelta(seconds=5)
 
 
-async def last_words(cluster: Cluster, pod: str, container: str) -> str:
+async def tail_logs(cluster: Cluster, pod: str, container: str) -> str:
     """Return the last lines of a container, of the run before if it was restarted; what there is, if anything."""
     for previous in (["--previous"], []):
         try:
@@ -44,7 +44,7 @@ class Watch:
     what: str
     began: datetime.datetime = dataclasses.field(default_factory=lambda: datetime.datetime.now(datetime.UTC))
 
-    async def until_done(self, seconds: int) -> None:
+    async def wait_until_ready(self, seconds: int) -> None:
         """Wait until all pods are of the release, ready for as long as the Deployment asks.
 
         Raises:
@@ -55,17 +55,17 @@ class Watch:
         while True:
             pods, progress = await self._progress()
             if progress.done:
-                say("deploy", f"{self.deployment}: {progress.summary}")
+                log("deploy", f"{self.deployment}: {progress.summary}")
                 return
             if progress.summary != told:
                 told = progress.summary
-                say("deploy", f"{self.deployment}: {told}")
-            if progress.hopeless or time.monotonic() > deadline:
-                problem = progress.hopeless or f"not done within {seconds} s ({progress.summary})"
+                log("deploy", f"{self.deployment}: {told}")
+            if progress.terminal_reason or time.monotonic() > deadline:
+                problem = progress.terminal_reason or f"not done within {seconds} s ({progress.summary})"
                 raise await self._failed(problem, progress, pods, rollout.HINTS[progress.hint])
             await anyio.sleep(POLL_SECONDS)
 
-    async def stays(self, seconds: int) -> None:
+    async def wait_stable(self, seconds: int) -> None:
         """Watch the pods for a while: a crash ten seconds after the smoke test is a failure too.
 
         Raises:
@@ -79,11 +79,11 @@ class Watch:
             first = restarts if first is None else first
             crashed = [pod for pod, count in restarts.items() if count > first.get(pod, 0)]
             if not progress.done or crashed:
-                problem = f"pod {crashed[0]} was restarted" if crashed else progress.hopeless or progress.summary
+                problem = f"pod {crashed[0]} was restarted" if crashed else progress.terminal_reason or progress.summary
                 hint = rollout.HINTS["crash" if crashed else progress.hint]
                 raise await self._failed(f"it passed, and then did not stay: {problem}", progress, pods, hint)
             if time.monotonic() > deadline:
-                say("smoke", f"stayed for {seconds} s")
+                log("smoke", f"stayed for {seconds} s")
                 return
             await anyio.sleep(POLL_SECONDS)
 
@@ -108,6 +108,6 @@ class Watch:
         """Return the error, with warnings since the beginning, and the last words of the container that tells most."""
         events = await self.cluster.objects("events", what="events")
         lines = [*progress.details, *rollout.recent(events, self.began - CLOCKS_APART)]
-        if (worst := rollout.unready(pods)) and (words := await last_words(self.cluster, *worst)):
+        if (worst := rollout.unready(pods)) and (words := await tail_logs(self.cluster, *worst)):
             lines += [f"last words of {worst[0]}:", *words.splitlines()]
         return RolloutError(f"{self.what}: {problem}", output="\n".join(lines), hint=hint)

@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pipeline.documents import mapping
-from pipeline.errors import StageFailedError
-from pipeline.signing.trust import GITHUB_ISSUER, Signer, Trust, github_repository
+from pipeline.core.documents import mapping
+from pipeline.core.errors import StageFailedError
+from pipeline.signing.policy import GITHUB_ISSUER, Signer, VerificationPolicy, github_repository
 
 # Exit code of a verification that finds no signature at all, as opposed to one that does not match.
 UNSIGNED = 10
@@ -50,12 +50,12 @@ def attest_argv(reference: str, signer: Signer, kind: str, predicate: str, *, ht
     return ["cosign", "attest", *_signing(signer, http=http), *stated, reference]
 
 
-def verify_argv(reference: str, trust: Trust, commit: str, *, http: bool) -> list[str]:
+def verify_argv(reference: str, trust: VerificationPolicy, commit: str, *, http: bool) -> list[str]:
     """Verify everything that is attached to a digest."""
     return ["cosign", "verify", *_verifying(trust, commit, http=http), reference]
 
 
-def provenance_argv(reference: str, trust: Trust, commit: str, *, http: bool) -> list[str]:
+def provenance_argv(reference: str, trust: VerificationPolicy, commit: str, *, http: bool) -> list[str]:
     """Verify the provenance of a digest, and print it."""
     argv = ["cosign", "verify-attestation", *_verifying(trust, commit, http=http)]
     return [*argv, "--type", _TYPES["provenance"], reference]
@@ -116,14 +116,19 @@ def _signing(signer: Signer, *, http: bool) -> Sequence[str]:
     return [*argv, "--oidc-provider", "github-actions"]
 
 
-def _verifying(trust: Trust, commit: str, *, http: bool) -> Sequence[str]:
+def _verifying(trust: VerificationPolicy, commit: str, *, http: bool) -> Sequence[str]:
     argv = list(_registry(http=http))
     if trust.public_key or trust.trusted_root:
         argv += ["--trusted-root", TRUSTED_ROOT]
     if trust.public_key:
         return [*argv, "--key", PUBLIC_KEY, "--insecure-ignore-tlog=true"]
-    argv += ["--certificate-identity", trust.signed_by, "--certificate-oidc-issuer", trust.issuer]
-    if trust.issuer == GITHUB_ISSUER:
+    argv += [
+        "--certificate-identity",
+        trust.certificate_identity,
+        "--certificate-oidc-certificate_oidc_issuer",
+        trust.certificate_oidc_issuer,
+    ]
+    if trust.certificate_oidc_issuer == GITHUB_ISSUER:
         argv += ["--certificate-github-workflow-repository", github_repository(trust)]
         argv += ["--certificate-github-workflow-sha", commit]
         # Of a reusable workflow the identity does not tell which branch called it.

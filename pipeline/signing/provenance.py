@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.documents import mapping
+from pipeline.core.documents import mapping
 
 BUILD_TYPE = "urn:slipway:build:v1"
 

@@ -7,19 +7,19 @@ from contextlib import suppress
 
 import dagger
 
-from pipeline.commit import Commit
-from pipeline.console import say
-from pipeline.errors import InvalidInputError, UntrustedError
-from pipeline.execution import run_id
-from pipeline.history import now
+from pipeline.core.errors import InvalidInputError, VerificationFailedError
+from pipeline.core.execution import run_id
+from pipeline.core.log import log
 from pipeline.images import Images
-from pipeline.registry import Registry
+from pipeline.observe.history import now
+from pipeline.oci.registry import Registry
+from pipeline.scan.trivy import SBOM_FILES
 from pipeline.signing import cosign, provenance
+from pipeline.signing.client import Target, cosign_in, file_of
+from pipeline.signing.policy import PUBLIC_KEY, Signatures, Signer, key_name
 from pipeline.signing.provenance import Origin
-from pipeline.signing.target import Target, cosign_in, file_of
-from pipeline.signing.trust import PUBLIC_KEY, Signatures, Signer, key_name
 from pipeline.signing.verify import verify
-from pipeline.trivy import SBOM_FILES
+from pipeline.source.commit import Commit
 
 STATED = "/slipway/stated.json"
 
@@ -52,17 +52,17 @@ async def sign(
     Raises:
         InvalidInputError: if there is nobody to sign, or no repository to name.
         StageFailedError: with cosign's own words.
-        UntrustedError: if it is not the signature that is asked for.
+        VerificationFailedError: if it is not the signature that is asked for.
     """
     signer, trust = check_signing(signatures), signatures.trust
     target = await Target.of(registry, digest, images)
     signing = _with_signer(target, signer)
     hint = "is Sigstore reachable, and the token fresh?" if signer.keyless else "is it cosign's key, and its password?"
-    builder = trust.signed_by
+    builder = trust.certificate_identity
     if signer.key:
         builder = key_name(await signing.call(cosign.public_key_argv(), what="publish: opening the key", hint=hint))
     if trust.asks and builder != trust.builder:
-        raise UntrustedError(
+        raise VerificationFailedError(
             f"publish: the key that signs ({builder}) is not the one that is trusted ({trust.builder})",
             hint=f"sign with the key of {PUBLIC_KEY}, or commit the other one's",
         )
@@ -71,8 +71,8 @@ async def sign(
         return await verify(registry, digest, commit.sha, images=images, trust=trust, what="publish")
 
     if trust.asks:
-        with suppress(UntrustedError):
-            say("publish", f"it is signed by {await verified()} already")
+        with suppress(VerificationFailedError):
+            log("publish", f"it is signed by {await verified()} already")
             return
     origin = Origin(repository=trust.repository, commit=commit.sha, path=commit.path, builder=builder)
     statement = provenance.predicate(origin, bases=bases, platforms=platforms, run=run_id(), at=now())
@@ -85,9 +85,9 @@ async def sign(
         argv = cosign.attest_argv(target.reference, signer, kind, STATED, http=target.http)
         await given.call(argv, what=f"publish: signing the {kind}", hint=hint)
     await signing.call(cosign.sign_argv(target.reference, signer, http=target.http), what="publish: signing", hint=hint)
-    say("publish", f"signed, with provenance and {f'SBOM ({form})' if boms else 'no SBOM: it was not scanned'}")
+    log("publish", f"signed, with provenance and {f'SBOM ({form})' if boms else 'no SBOM: it was not scanned'}")
     if trust.asks and boms:
-        say("publish", f"it verifies as signed by {await verified()}")
+        log("publish", f"it verifies as signed by {await verified()}")
 
 
 def check_signing(signatures: Signatures) -> Signer:
@@ -98,7 +98,7 @@ def check_signing(signatures: Signatures) -> Signer:
     """
     if signatures.signer is None:
         raise InvalidInputError("publish: there is nobody to sign", hint="call `with-signer`")
-    if signatures.signer.keyless and not signatures.trust.signed_by:
+    if signatures.signer.keyless and not signatures.trust.certificate_identity:
         raise InvalidInputError(
             "publish: a keyless signature is of an identity, which is not told",
             hint="`with-trust --signed-by …`, such as https://github.com/org/app/.github/workflows/ship.yml@refs/heads/main",

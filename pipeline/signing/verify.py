@@ -5,20 +5,22 @@ from collections.abc import Sequence
 
 import dagger
 
-from pipeline.console import say
-from pipeline.errors import RegistryError, StageFailedError, UnsignedError, UntrustedError
+from pipeline.core.errors import RegistryError, StageFailedError, UnsignedError, VerificationFailedError
+from pipeline.core.log import log
 from pipeline.images import Images
-from pipeline.registry import Registry
+from pipeline.oci.registry import Registry
 from pipeline.signing import cosign, provenance
+from pipeline.signing.client import Target, file_of
+from pipeline.signing.policy import VerificationPolicy
 from pipeline.signing.provenance import Origin
-from pipeline.signing.target import Target, file_of
-from pipeline.signing.trust import Trust
 
 # How cosign says that what it found does not match, as opposed to that it could not look.
 NO_MATCH = ("no matching", "none of the attestations matched")
 
 
-async def verify(registry: Registry, digest: str, commit: str, *, images: Images, trust: Trust, what: str) -> str:
+async def verify(
+    registry: Registry, digest: str, commit: str, *, images: Images, trust: VerificationPolicy, what: str
+) -> str:
     """Check a release's signature, provenance and SBOM; return whose they are.
 
     Args:
@@ -31,7 +33,7 @@ async def verify(registry: Registry, digest: str, commit: str, *, images: Images
 
     Raises:
         UnsignedError: if it has no signature, or nobody's is asked for.
-        UntrustedError: if any of the three is missing, or of somebody or something else.
+        VerificationFailedError: if any of the three is missing, or of somebody or something else.
     """
     if not trust.asks:
         raise UnsignedError(
@@ -39,7 +41,7 @@ async def verify(registry: Registry, digest: str, commit: str, *, images: Images
             hint="commit cosign.pub, or call `with-trust` (docs/signing.md); for the first day, --allow-unsigned",
         )
     if not trust.repository:
-        raise UntrustedError(
+        raise VerificationFailedError(
             f"{what}: it is not known of which repository the release must be",
             hint="give the source's Git a remote `origin`, or `with-trust --repository https://…`",
         )
@@ -54,7 +56,7 @@ async def verify(registry: Registry, digest: str, commit: str, *, images: Images
         raise
     missing = [name for name, wanted in _WANTED.items() if not types & wanted]
     if missing:
-        raise UntrustedError(
+        raise VerificationFailedError(
             f"{what}: {release} has no {' and no '.join(missing)} of {trust.whom}",
             hint="`publish` attaches all three, the signature last: run it again",
         )
@@ -63,7 +65,7 @@ async def verify(registry: Registry, digest: str, commit: str, *, images: Images
     wanted = Origin(repository=trust.repository, commit=commit, path=trust.path, builder=trust.builder)
     told = [provenance.differences(predicate, wanted) for predicate in stated]
     if all(told):
-        raise UntrustedError(
+        raise VerificationFailedError(
             f"{what}: {release} has no provenance of the commit and repository that it says it is of",
             output="\n".join(told[-1] if told else ["none"]),
             hint="do not deploy this, before it is known who signed it, and why",
@@ -71,15 +73,22 @@ async def verify(registry: Registry, digest: str, commit: str, *, images: Images
     return trust.whom
 
 
-async def admit(
-    registry: Registry, digest: str, commit: str, *, images: Images, trust: Trust, what: str, allow_unsigned: bool
+async def verify_for_deploy(
+    registry: Registry,
+    digest: str,
+    commit: str,
+    *,
+    images: Images,
+    trust: VerificationPolicy,
+    what: str,
+    allow_unsigned: bool,
 ) -> str:
     """Verify a release before it is deployed; return why it goes on unsigned, or an empty string.
 
     A signature that is there, and wrong, is never let through.
 
     Raises:
-        UntrustedError: if it may not be deployed.
+        VerificationFailedError: if it may not be deployed.
     """
     try:
         whom = await verify(registry, digest, commit, images=images, trust=trust, what=what)
@@ -87,9 +96,9 @@ async def admit(
         if not allow_unsigned:
             raise
         reason = error.problem.removeprefix(f"{what}: ")
-        say("verify", f"NOT VERIFIED, and deployed all the same (--allow-unsigned): {reason}")
+        log("verify", f"NOT VERIFIED, and deployed all the same (--allow-unsigned): {reason}")
         return reason
-    say("verify", f"signature, provenance and SBOM are of {whom}")
+    log("verify", f"signature, provenance and SBOM are of {whom}")
     return ""
 
 
@@ -104,23 +113,25 @@ async def _check_bare(registry: Registry, digest: str, *, what: str) -> None:
     """Refuse an image to which something is attached though cosign saw nothing: it takes a registry's failure for that.
 
     Raises:
-        UntrustedError: if so, or if the registry does not tell.
+        VerificationFailedError: if so, or if the registry does not tell.
     """
     problem, hint = f"{what}: {registry.address}@{digest} cannot be verified", "is the registry well? Run it again"
     try:
         attached = await registry.attached(digest)
     except RegistryError as error:
-        raise UntrustedError(problem, output=error.problem, hint=hint) from error
+        raise VerificationFailedError(problem, output=error.problem, hint=hint) from error
     if attached:
-        raise UntrustedError(problem, output="something is attached to it, which cosign could not read", hint=hint)
+        raise VerificationFailedError(
+            problem, output="something is attached to it, which cosign could not read", hint=hint
+        )
 
 
-async def _verified(asked: Target, argv: Sequence[str], trust: Trust, *, what: str) -> str:
+async def _verified(asked: Target, argv: Sequence[str], trust: VerificationPolicy, *, what: str) -> str:
     """Run a verification and return what it prints.
 
     Raises:
         UnsignedError: if nothing is signed at all.
-        UntrustedError: with cosign's own words, if what is signed is not by whom it must be, or cannot be looked at.
+        VerificationFailedError: with cosign's output, if the signature is another signer's, or cannot be read.
     """
     try:
         return await asked.call(argv, what="verify")
@@ -138,10 +149,10 @@ async def _verified(asked: Target, argv: Sequence[str], trust: Trust, *, what: s
                 f"{what} cannot be verified",
                 "is the registry there, and Sigstore, for a keyless signature?",
             )
-        raise UntrustedError(problem, output="\n".join(words), hint=hint) from error
+        raise VerificationFailedError(problem, output="\n".join(words), hint=hint) from error
 
 
-def _with_trust(target: Target, trust: Trust) -> Target:
+def _with_trust(target: Target, trust: VerificationPolicy) -> Target:
     """Give cosign what it verifies with."""
     container = target.container
     if trust.public_key or trust.trusted_root:

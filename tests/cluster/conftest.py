@@ -16,12 +16,12 @@ import pytest
 import yaml
 
 from pipeline import images
-from pipeline.commit import Commit
-from pipeline.environment import Environment
-from pipeline.release import Release
+from pipeline.api.environment import Environment
+from pipeline.api.release import Release
+from pipeline.scan.trivy import SBOM_FILES
 from pipeline.signing.sign import sign
 from pipeline.slipway import Slipway
-from pipeline.trivy import SBOM_FILES
+from pipeline.source.commit import Commit
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -204,7 +204,7 @@ async def slipway(dag: dagger.Client, keys: Any) -> Slipway:
         .with_new_file("service/package-lock.json", "{}")
         .with_new_file("service/cosign.pub", keys.public_key)
     )
-    return await Slipway(source=source, path="service").with_trust(repository=keys.trust().repository)
+    return await Slipway(source=source, path="service").with_verification(repository=keys.trust().repository)
 
 
 @pytest.fixture(scope="session")

@@ -95,7 +95,7 @@ class ControlPlane:
 
     @property
     def authority(self) -> str:
-        """The certificate that the API server made for itself, and its issuer."""
+        """The certificate that the API server made for itself, and its certificate_oidc_issuer."""
         return (self.folder / "certificates" / "apiserver.crt").read_text()
 
     def kubeconfig(self, token: str = "", *, namespace: str = "", server: str = "") -> str:

@@ -11,9 +11,10 @@ from typing import Any
 import dagger
 import pytest
 
-from pipeline.deployment import Deployment, Proof
-from pipeline.environment import Environment
-from pipeline.errors import (
+from pipeline.api.deployment import Deployment, Verification
+from pipeline.api.environment import Environment
+from pipeline.api.release import Release
+from pipeline.core.errors import (
     BusyError,
     ClusterError,
     InvalidInputError,
@@ -23,14 +24,13 @@ from pipeline.errors import (
     SmokeFailedError,
     StageFailedError,
     UnsignedError,
-    UntrustedError,
+    VerificationFailedError,
 )
-from pipeline.release import Release
 
 pytestmark = pytest.mark.kubernetes
 
 Deploy = Callable[..., Awaitable[Deployment]]
-Ship = Callable[..., Awaitable[Proof]]
+Ship = Callable[..., Awaitable[Verification]]
 TakeUp = Callable[..., Awaitable[Environment]]
 Remember = Callable[..., Awaitable[list[dict[str, Any]]]]
 
@@ -258,7 +258,7 @@ async def test_what_somebody_else_deployed_since_is_not_proven(
 # Promotion
 
 
-async def promote(space: Any, proof: Proof, **arguments: Any) -> Deployment:
+async def promote(space: Any, proof: Verification, **arguments: Any) -> Deployment:
     given = {"to": "production", "approved_by": "Ada", "namespace": f"{space.name}-production", "seconds": 40}
     return await proof.promote(
         **given | {"manifests": space.manifests(), "registry_service": space.registry} | arguments
@@ -311,7 +311,7 @@ async def test_a_signed_release_of_another_repository_is_not_deployed(
     stranger = dataclasses.replace(
         release, trust=dataclasses.replace(release.trust, repository="https://other.example/app")
     )
-    with pytest.raises(UntrustedError, match="no provenance of the commit and repository"):
+    with pytest.raises(VerificationFailedError, match="no provenance of the commit and repository"):
         await stranger.deploy(
             "staging",
             namespace=f"{space.name}-staging",

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ClusterError, RolloutError, SmokeFailedError, StageFailedError
+from pipeline.api.release import Release
+from pipeline.core.errors import ClusterError, RolloutError, SmokeFailedError, StageFailedError
 from pipeline.kubernetes.cluster import Cluster
-from pipeline.release import Release
 
 pytestmark = pytest.mark.kubernetes
 

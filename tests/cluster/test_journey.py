@@ -9,8 +9,8 @@ from typing import Any
 import dagger
 import pytest
 
-from pipeline.errors import InvalidInputError, RolloutError, SmokeFailedError
-from pipeline.release import Release
+from pipeline.api.release import Release
+from pipeline.core.errors import InvalidInputError, RolloutError, SmokeFailedError
 from pipeline.slipway import Slipway
 
 pytestmark = pytest.mark.kubernetes
@@ -27,7 +27,7 @@ async def test_ship_delivers_to_staging_and_proves_it(
     history: Callable[[], Awaitable[list[dict[str, Any]]]],
     keys: Any,
 ):
-    slipway = await make({"cosign.pub": keys.public_key}).with_trust(repository=keys.trust().repository)
+    slipway = await make({"cosign.pub": keys.public_key}).with_verification(repository=keys.trust().repository)
     signing = slipway.with_signer(key=keys.signer.key, password=keys.signer.password)
     shipment = await signing.ship(
         registry="localhost:5000/tiny",

@@ -1,4 +1,4 @@
-"""The chain, stage by stage, on every engine that can be had. Each gate has a test in which it stays closed."""
+"""The chain, stage by stage, on every engine that can be had. Each gate has a test in which it wait_stable closed."""
 
 import hashlib
 import io
@@ -13,9 +13,7 @@ import dagger
 import pytest
 
 from pipeline import images
-from pipeline.commit import check_releasable, read_commit
-from pipeline.content import MEDIA_TYPES, content_of
-from pipeline.errors import (
+from pipeline.core.errors import (
     GateClosedError,
     InvalidInputError,
     NotReadyError,
@@ -26,8 +24,10 @@ from pipeline.errors import (
     StageFailedError,
     causes,
 )
+from pipeline.oci.content import MEDIA_TYPES, content_of
+from pipeline.report.verdict import Status
 from pipeline.slipway import Slipway
-from pipeline.verdict import Status
+from pipeline.source.commit import check_releasable, read_commit
 
 Make = Callable[..., Slipway]
 Scanner = Callable[[str], dagger.Container]

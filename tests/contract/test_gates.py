@@ -1,4 +1,4 @@
-"""The gates of the source that can be turned off by name: secrets and licences, by the real gitleaks and npm."""
+"""The gates of the source that can be turned off by name: secrets and licenses, by the real gitleaks and npm."""
 
 import json
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import dagger
 import pytest
 
 from pipeline import images
-from pipeline.errors import GateClosedError, InvalidInputError, StageFailedError
-from pipeline.gates import Gate
+from pipeline.check.gates import Gate
+from pipeline.core.errors import GateClosedError, InvalidInputError, StageFailedError
 from pipeline.slipway import Slipway
 
 Make = Callable[..., Slipway]
@@ -98,9 +98,9 @@ async def test_an_image_without_gitleaks_does_not_pass(make: Make):
 
 
 def packages(*names: str) -> dict[str, str]:
-    """Return the manifests of a service with some of the packages of tests/fixtures/licences."""
+    """Return the manifests of a service with some of the packages of tests/fixtures/licenses."""
     service = json.loads((FIXTURES / "service" / "package.json").read_text())
-    lock = json.loads((FIXTURES / "licences.json").read_text())
+    lock = json.loads((FIXTURES / "licenses.json").read_text())
     dependencies = {name: lock["packages"][f"node_modules/{name}"]["version"] for name in names}
     service["dependencies"] = lock["packages"][""]["dependencies"] = dependencies
     return {"service/package.json": json.dumps(service), "service/package-lock.json": json.dumps(lock)}
@@ -123,7 +123,7 @@ async def test_a_licence_that_is_not_to_be_shipped_closes_the_gate(make: Make):
 
 async def test_a_licence_with_reason_and_date_passes(make: Make):
     files = packages("@fingerprintjs/fingerprintjs", "tslib", "node-forge") | {"service/.trivyignore.yaml": IGNORE}
-    assert await make(files).licences() == "3 production dependencies"
+    assert await make(files).licenses() == "3 production dependencies"
 
 
 async def test_the_ignore_of_a_licence_is_none_of_the_scans(make: Make, scanner: Scanner):
@@ -146,4 +146,4 @@ async def test_gates_are_turned_off_by_name_and_the_report_tells_of_it(
 
 async def test_a_malformed_ignore_of_a_licence_is_refused(make: Make):
     with pytest.raises(InvalidInputError, match="has no reason"):
-        await make({"service/.trivyignore.yaml": "licenses:\n  - id: a\n    expired_at: 2099-12-31\n"}).licences()
+        await make({"service/.trivyignore.yaml": "licenses:\n  - id: a\n    expired_at: 2099-12-31\n"}).licenses()

@@ -9,7 +9,9 @@ import anyio
 import dagger
 import pytest
 
-from pipeline import images, pinning, pins
+from pipeline import images
+from pipeline.check import find_pins as pinning
+from pipeline.check import pins
 from pipeline.slipway import Slipway
 
 Make = Callable[..., Slipway]

@@ -12,15 +12,15 @@ import dagger
 import pytest
 
 from pipeline import images
-from pipeline.commit import Commit
-from pipeline.errors import InvalidInputError, StageFailedError, UnsignedError, UntrustedError
+from pipeline.core.errors import InvalidInputError, StageFailedError, UnsignedError, VerificationFailedError
 from pipeline.images import Images
-from pipeline.registry import Registry
+from pipeline.oci.registry import Registry
 from pipeline.signing import cosign
+from pipeline.signing.policy import SbomFormat, Signatures, VerificationPolicy
 from pipeline.signing.sign import sign
-from pipeline.signing.trust import SbomFormat, Signatures, Trust
-from pipeline.signing.verify import admit, verify
+from pipeline.signing.verify import verify, verify_for_deploy
 from pipeline.slipway import Slipway
+from pipeline.source.commit import Commit
 
 Make = Callable[..., Slipway]
 Scanner = Callable[[str], dagger.Container]
@@ -66,7 +66,7 @@ def signed(dag: dagger.Client, published: tuple[Registry, str]) -> Callable[...,
 def verified(published: tuple[Registry, str]) -> Callable[..., Any]:
     """Verify the image."""
 
-    async def run(trust: Trust, commit: str = COMMIT.sha) -> str:
+    async def run(trust: VerificationPolicy, commit: str = COMMIT.sha) -> str:
         registry, digest = published
         return await verify(registry, digest, commit, images=Images(), trust=trust, what="deploy to staging")
 
@@ -118,7 +118,7 @@ async def test_what_nobody_signed_is_refused_or_told_loudly(
         await verified(keys.trust())
     registry, digest = published
     given = {"images": Images(), "trust": keys.trust(), "what": "deploy to staging"}
-    reason = await admit(registry, digest, COMMIT.sha, allow_unsigned=True, **given)
+    reason = await verify_for_deploy(registry, digest, COMMIT.sha, allow_unsigned=True, **given)
     assert reason == f"localhost:5000/org/tiny@{digest} is not signed"
     assert f"NOT VERIFIED, and deployed all the same (--allow-unsigned): {reason}" in capsys.readouterr().out
 
@@ -130,8 +130,8 @@ async def test_a_signature_of_another_key_is_refused_even_where_none_would_do(
     await signed(other.signatures())
     registry, digest = published
     for allow in (False, True):
-        with pytest.raises(UntrustedError, match="is not signed by the key") as caught:
-            await admit(
+        with pytest.raises(VerificationFailedError, match="is not signed by the key") as caught:
+            await verify_for_deploy(
                 registry,
                 digest,
                 COMMIT.sha,
@@ -156,7 +156,7 @@ async def test_provenance_of_another_repository_is_refused(
     keys: Any, signed: Callable[..., Any], verified: Callable[..., Any]
 ):
     await signed(keys.signatures(OTHER))
-    with pytest.raises(UntrustedError, match="no provenance of the commit and repository") as caught:
+    with pytest.raises(VerificationFailedError, match="no provenance of the commit and repository") as caught:
         await verified(keys.trust())
     assert "repository: 'git+https://git.example.com/org/other'" in str(caught.value)
 
@@ -165,7 +165,7 @@ async def test_provenance_of_another_commit_is_refused(
     keys: Any, signed: Callable[..., Any], verified: Callable[..., Any]
 ):
     await signed(keys.signatures(), commit=Commit(sha="c" * 40, path="service"))
-    with pytest.raises(UntrustedError, match=f"commit: '{'c' * 40}', not '{'a' * 40}'"):
+    with pytest.raises(VerificationFailedError, match=f"commit: '{'c' * 40}', not '{'a' * 40}'"):
         await verified(keys.trust())
 
 
@@ -175,13 +175,13 @@ async def test_provenance_of_another_service_of_the_repository_is_refused(
     signatures = keys.signatures()
     signatures.trust.path = "other"
     await signed(signatures, commit=Commit(sha=COMMIT.sha, path="other"))
-    with pytest.raises(UntrustedError, match="service: 'other', not 'service'"):
+    with pytest.raises(VerificationFailedError, match="service: 'other', not 'service'"):
         await verified(keys.trust())
 
 
 async def test_a_missing_sbom_is_refused(keys: Any, signed: Callable[..., Any], verified: Callable[..., Any]):
     await signed(keys.signatures(), sbom=False)
-    with pytest.raises(UntrustedError, match="has no SBOM of the key"):
+    with pytest.raises(VerificationFailedError, match="has no SBOM of the key"):
         await verified(keys.trust())
 
 
@@ -192,7 +192,7 @@ async def test_a_signature_that_a_run_was_killed_before_is_missed(
         killed.setattr(cosign, "sign_argv", lambda *_, **__: ["false"])
         with pytest.raises(StageFailedError, match="publish: signing"):
             await signed(keys.signatures())
-    with pytest.raises(UntrustedError, match="has no signature of the key"):
+    with pytest.raises(VerificationFailedError, match="has no signature of the key"):
         await verified(keys.trust())
     await signed(keys.signatures())
     assert await verified(keys.trust())
@@ -221,7 +221,7 @@ async def test_statements_about_another_image_are_refused(
     other = (await victim.publish("localhost:5000/org/tiny:2", registry_service=registry.service)).partition("@")[2]
     await copy_referrers(dag, registry, digest, other)
     assert len(await statements_of(dag, registry, other)) == 3
-    with pytest.raises(UntrustedError, match="is not signed by the key") as caught:
+    with pytest.raises(VerificationFailedError, match="is not signed by the key") as caught:
         await verify(registry, other, COMMIT.sha, images=Images(), trust=keys.trust(), what="deploy")
     assert not isinstance(caught.value, UnsignedError)
 
@@ -230,7 +230,7 @@ async def test_the_key_that_signs_must_be_the_one_that_is_trusted(
     dag: dagger.Client, published: tuple[Registry, str], keys: Any, signed: Callable[..., Any]
 ):
     other = await type(keys).make(dag)
-    with pytest.raises(UntrustedError, match="is not the one that is trusted"):
+    with pytest.raises(VerificationFailedError, match="is not the one that is trusted"):
         await signed(Signatures(signer=keys.signer, trust=other.trust()))
     assert await statements_of(dag, *published) == []
 
@@ -248,7 +248,7 @@ async def test_a_registry_that_is_gone_is_no_verdict(dag: dagger.Client, keys: A
     nothing = dag.container().from_(images.NODE).with_exposed_port(5000)
     silent = nothing.as_service(args=["node", "-e", "require('net').createServer(s => s.destroy()).listen(5000)"])
     registry = Registry(address="localhost:5000/org/tiny", client_image=images.NODE, service=silent)
-    with pytest.raises(UntrustedError, match="cannot be verified") as caught:
+    with pytest.raises(VerificationFailedError, match="cannot be verified") as caught:
         await verify(registry, published[1], COMMIT.sha, images=Images(), trust=keys.trust(), what="deploy")
     assert not isinstance(caught.value, UnsignedError)
 
@@ -265,8 +265,8 @@ async def test_a_registry_that_fails_where_signatures_are_is_no_registry_without
     registry, digest = published
     await signed((await type(keys).make(dagger.dag)).signatures())
     failing = dataclasses.replace(registry, service=await faulty(mode, registry.service).start())
-    with pytest.raises(UntrustedError, match="cannot be verified") as caught:
-        await admit(
+    with pytest.raises(VerificationFailedError, match="cannot be verified") as caught:
+        await verify_for_deploy(
             failing,
             digest,
             COMMIT.sha,
@@ -287,12 +287,12 @@ async def test_a_shipment_is_signed_and_its_release_verifies_with_the_repository
     )
     cleared = await (await (await slipway.verify()).build()).scan(scanner=scanner("clean"))
     release = await cleared.publish("localhost:5000/tiny", registry_service=service)
-    taken_up = await slipway.release(release.reference, registry_service=service)
-    told = await taken_up.verify_release()
+    from_reference = await slipway.release(release.reference, registry_service=service)
+    told = await from_reference.verify_release()
     assert told.startswith("signed by the key ")
     assert f"provenance of https://git.example.com/org/tiny at {release.commit}" in told
-    stranger = await slipway.with_trust(repository=OTHER)
-    with pytest.raises(UntrustedError, match="no provenance"):
+    stranger = await slipway.with_verification(repository=OTHER)
+    with pytest.raises(VerificationFailedError, match="no provenance"):
         await (await stranger.release(release.reference, registry_service=service)).verify_release()
 
 

@@ -1,4 +1,4 @@
-"""A notifier of another module, and the module that puts both together, against a real HTTP server."""
+"""A notifier of another module, and the module that puts both gather, against a real HTTP server."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from launch import engine as launcher
-from pipeline.report import FAILED, Run, Stage, to_json
+from pipeline.report.report import FAILED, Run, Stage, to_json
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "T0P/S3CRET"
@@ -27,7 +27,7 @@ class Webhook(ThreadingHTTPServer):
 
     def __init__(self, status: int, *, hangs: bool) -> None:
         self.status, self.hangs = status, hangs
-        self.stopped = threading.Event()
+        self.stopped = threading.EventType()
         self.messages: list[tuple[str, dict[str, str]]] = []
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -132,7 +132,7 @@ def test_an_address_that_cannot_be_asked_is_told_without_it(
     assert "S3CRET" not in done.stdout + done.stderr
 
 
-# Both examples and Slipway together
+# Both examples and Slipway gather
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pipeline import dora
-from pipeline.errors import InvalidInputError
-from pipeline.history import Entry, Event, Record, fold
+from pipeline.core.errors import InvalidInputError
+from pipeline.observe import dora
+from pipeline.observe.history import DeploymentRecord, EventType, HistoryEvent, fold
 
 NOW = "2026-03-01T00:00:00Z"
 DIGITS = {"one": "1", "two": "2", "three": "3"}
 
 
 def run(
-    name: str, at: str, *events: tuple[Event, int], of: str = "", action: str = "deploy", **details: object
-) -> list[Record]:
+    name: str, at: str, *events: tuple[EventType, int], of: str = "", action: str = "deploy", **details: object
+) -> list[HistoryEvent]:
     """Return a run's records: each event so many minutes after its beginning, of a commit made an hour before."""
     began = datetime.datetime.fromisoformat(f"{at}:00+00:00")
     release = of or name
@@ -26,10 +26,10 @@ def run(
         "commit": DIGITS[release] * 40,
         "committed": (began - datetime.timedelta(hours=1)).isoformat(),
     }
-    made = [Record(name, Event.BEGUN, began.isoformat(), begun | details)]
+    made = [HistoryEvent(name, EventType.BEGUN, began.isoformat(), begun | details)]
     for event, minutes in events:
-        told = {"reference": details["restored"]} if event is Event.RESTORED else {}
-        made.append(Record(name, event, (began + datetime.timedelta(minutes=minutes)).isoformat(), told))
+        told = {"reference": details["restored"]} if event is EventType.RESTORED else {}
+        made.append(HistoryEvent(name, event, (began + datetime.timedelta(minutes=minutes)).isoformat(), told))
     return made
 
 
@@ -37,12 +37,12 @@ def reference(release: str) -> str:
     return f"ghcr.io/org/app@sha256:{DIGITS[release] * 64}"
 
 
-def proven(name: str, at: str, minutes: int = 30, **named: object) -> list[Record]:
-    return run(name, at, (Event.DEPLOYED, 5), (Event.PROVEN, minutes), **named)  # type: ignore[arg-type]
+def proven(name: str, at: str, minutes: int = 30, **named: object) -> list[HistoryEvent]:
+    return run(name, at, (EventType.DEPLOYED, 5), (EventType.PROVEN, minutes), **named)  # type: ignore[arg-type]
 
 
-def measure(*runs: Sequence[Record], since: str = "2026-02-01", until: str = "2026-03-01") -> dora.Metrics:
-    entries: list[Entry] = fold(record for records in runs for record in records)
+def measure(*runs: Sequence[HistoryEvent], since: str = "2026-02-01", until: str = "2026-03-01") -> dora.Metrics:
+    entries: list[DeploymentRecord] = fold(record for records in runs for record in records)
     return dora.measure(entries, dora.Window.parse(since, until, NOW))
 
 
@@ -62,13 +62,15 @@ def test_a_commit_deployed_again_is_no_new_lead_time():
 
 
 def test_a_failure_lasts_until_what_was_proven_runs_again():
-    failing = run("two", "2026-02-03T10:00", (Event.FAILED, 10), (Event.RESTORED, 14), restored=reference("one"))
+    failing = run(
+        "two", "2026-02-03T10:00", (EventType.FAILED, 10), (EventType.RESTORED, 14), restored=reference("one")
+    )
     found = measure(proven("one", "2026-02-02T10:00"), failing)
     assert (found.failure_rate, found.time_to_restore) == (0.5, 4 * 60)
 
 
 def test_a_failure_without_anything_to_go_back_to_lasts_until_the_next_proof():
-    failing = run("one", "2026-02-03T10:00", (Event.FAILED, 10), (Event.UNRESTORED, 11))
+    failing = run("one", "2026-02-03T10:00", (EventType.FAILED, 10), (EventType.UNRESTORED, 11))
     found = measure(failing, proven("two", "2026-02-03T11:00"))
     assert (found.failure_rate, found.time_to_restore) == (0.5, 80 * 60)
     still = measure(failing)
@@ -79,7 +81,7 @@ def test_a_failure_without_anything_to_go_back_to_lasts_until_the_next_proof():
 def test_a_rollback_by_hand_makes_a_failure_of_the_change_that_it_takes_back():
     digest = reference("two").partition("@")[2]
     back = run(
-        "back", "2026-02-05T10:00", (Event.PROVEN, 6), of="one", action="rollback", replaced=digest
+        "back", "2026-02-05T10:00", (EventType.PROVEN, 6), of="one", action="rollback", replaced=digest
     )  # fmt: skip
     found = measure(proven("one", "2026-02-02T10:00"), proven("two", "2026-02-04T10:00"), back)
     assert (found.changes, found.failure_rate, found.time_to_restore) == (2, 0.5, 6 * 60)
@@ -104,7 +106,7 @@ def test_the_document_is_json_with_seconds():
 
 def test_the_plot_shows_each_change_once_and_loads_nothing():
     digest = reference("two").partition("@")[2]
-    back = run("back", "2026-02-05T10:00", (Event.PROVEN, 6), of="one", action="rollback", replaced=digest)
+    back = run("back", "2026-02-05T10:00", (EventType.PROVEN, 6), of="one", action="rollback", replaced=digest)
     found = measure(
         proven("one", "2026-02-02T10:00"),
         proven("two", "2026-02-04T10:00"),

@@ -2,8 +2,8 @@ import datetime
 
 import pytest
 
-from pipeline import ignores
-from pipeline.errors import InvalidInputError
+from pipeline.core.errors import InvalidInputError
+from pipeline.scan import ignores
 
 TODAY = datetime.date(2026, 11, 23)
 

@@ -3,7 +3,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.commit import (
+from pipeline.api.checked_source import check_platforms
+from pipeline.build.node import labels
+from pipeline.core.errors import InvalidInputError, StageFailedError, joined, tail
+from pipeline.core.execution import check_positive
+from pipeline.oci.registry import check_target
+from pipeline.scan.scan import check_severities
+from pipeline.source.commit import (
     Commit,
     check_releasable,
     harmless_config,
@@ -11,12 +17,7 @@ from pipeline.commit import (
     submodules_of,
     without_credentials,
 )
-from pipeline.errors import InvalidInputError, StageFailedError, joined, tail
-from pipeline.execution import check_positive
-from pipeline.registry import check_target
-from pipeline.scanning import check_severities
-from pipeline.toolchain import labels, parse_manifest
-from pipeline.verified import check_platforms
+from pipeline.source.project import parse_manifest
 
 
 @pytest.mark.parametrize(

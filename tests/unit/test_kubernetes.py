@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from pipeline import history
-from pipeline.errors import ClusterError, InvalidInputError, NotPromotableError
-from pipeline.history import Event, History, Record
+from pipeline.core.errors import ClusterError, InvalidInputError, NotPromotableError
 from pipeline.kubernetes import kubectl, lease, rollout
 from pipeline.kubernetes.kubeconfig import Kubeconfig
 from pipeline.kubernetes.lease import Lease
+from pipeline.observe import history
+from pipeline.observe.history import EventType, History, HistoryEvent
 
 A, B = (f"ghcr.io/org/app@sha256:{digit * 64}" for digit in "ab")
 NOW = "2026-01-10T00:00:00Z"
@@ -82,23 +82,25 @@ def test_what_kubectl_says_is_told_apart(words: str, passes: bool, problem: str)
     assert problem in str(kubectl.explain("deploy", words, "https://k"))
 
 
-def begun(run: str, reference: str, day: int) -> Record:
-    return Record(run, Event.BEGUN, f"2026-01-{day:02}T00:00:00Z", {"action": "deploy", "reference": reference})
+def begun(run: str, reference: str, day: int) -> HistoryEvent:
+    return HistoryEvent(
+        run, EventType.BEGUN, f"2026-01-{day:02}T00:00:00Z", {"action": "deploy", "reference": reference}
+    )
 
 
-def ended(run: str, event: Event, day: int, **details: object) -> Record:
-    return Record(run, event, f"2026-01-{day:02}T00:01:00Z", details)
+def ended(run: str, event: EventType, day: int, **details: object) -> HistoryEvent:
+    return HistoryEvent(run, event, f"2026-01-{day:02}T00:01:00Z", details)
 
 
 def test_the_last_proven_run_is_not_one_that_was_only_deployed_or_failed():
     records = [
-        begun("1", A, 1), ended("1", Event.DEPLOYED, 1), ended("1", Event.PROVEN, 1, attempts=1),
-        begun("2", B, 2), ended("2", Event.DEPLOYED, 2),
-        begun("3", B, 3), ended("3", Event.FAILED, 3), begun("4", B, 4),
+        begun("1", A, 1), ended("1", EventType.DEPLOYED, 1), ended("1", EventType.PROVEN, 1, attempts=1),
+        begun("2", B, 2), ended("2", EventType.DEPLOYED, 2),
+        begun("3", B, 3), ended("3", EventType.FAILED, 3), begun("4", B, 4),
     ]  # fmt: skip
     entries = history.fold(records)
     assert [entry.result for entry in entries] == ["proven", "deployed", "failed", "running"]
-    found = history.last_proven(entries, before="4")
+    found = history.last_verified(entries, before="4")
     assert found
     assert (found.run, found.seconds) == ("1", 60)
 
@@ -107,18 +109,18 @@ def test_the_last_proven_run_is_not_one_that_was_only_deployed_or_failed():
     ("records", "words"),
     [
         ([], "nothing was ever deployed"),
-        ([begun("1", B, 9), ended("1", Event.PROVEN, 9)], "was never deployed"),
+        ([begun("1", B, 9), ended("1", EventType.PROVEN, 9)], "was never deployed"),
         ([begun("1", A, 9)], "is running"),
         (
-            [begun("1", A, 8), ended("1", Event.PROVEN, 8), begun("2", A, 9), ended("2", Event.FAILED, 9)],
+            [begun("1", A, 8), ended("1", EventType.PROVEN, 8), begun("2", A, 9), ended("2", EventType.FAILED, 9)],
             "is failed, though",
         ),
-        ([begun("1", A, 1), ended("1", Event.PROVEN, 1)], "9 days ago, more than 7 days"),
+        ([begun("1", A, 1), ended("1", EventType.PROVEN, 1)], "9 days ago, more than 7 days"),
     ],
 )  # fmt: skip
-def test_only_a_fresh_last_proof_is_promoted(records: list[Record], words: str):
+def test_only_a_fresh_last_proof_is_promoted(records: list[HistoryEvent], words: str):
     with pytest.raises(NotPromotableError, match=words):
-        history.proof_of(history.fold(records), "staging", A.partition("@")[2], max_age=WEEK, at=NOW)
+        history.verification_of(history.fold(records), "staging", A.partition("@")[2], max_age=WEEK, at=NOW)
 
 
 def test_a_record_survives_its_config_map():
@@ -133,10 +135,10 @@ def test_a_record_survives_its_config_map():
 
 
 def test_old_records_are_compacted_but_never_those_of_the_last_proof():
-    many = [begun("0", A, 1), ended("0", Event.PROVEN, 1), *(begun(str(n), B, 2) for n in range(1, 110))]
+    many = [begun("0", A, 1), ended("0", EventType.PROVEN, 1), *(begun(str(n), B, 2) for n in range(1, 110))]
     maps = [history.to_manifest(r, service="app", environment="s", number=n) for n, r in enumerate(many, 1)]
     assert [history.number_of(found) for found in History.read(maps).surplus()] == list(range(3, 12))
-    later = [*many, begun("x", A, 3), ended("x", Event.PROVEN, 3)]
+    later = [*many, begun("x", A, 3), ended("x", EventType.PROVEN, 3)]
     maps = [history.to_manifest(r, service="app", environment="s", number=n) for n, r in enumerate(later, 1)]
     read = History.read(maps)
     old = read.surplus()
@@ -153,7 +155,7 @@ def pod(**state: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("found", "hopeless"),
+    ("found", "terminal_reason"),
     [
         (pod(reason="ImagePullBackOff", message="manifest unknown"), True),
         (pod(reason="ErrImagePull", message="503 Service Unavailable"), False),
@@ -163,8 +165,8 @@ def pod(**state: object) -> dict[str, object]:
         (pod(reason="ContainerCreating"), False),
     ],
 )
-def test_only_what_cannot_heal_ends_the_wait(found: dict[str, object], hopeless: bool):  # noqa: FBT001
-    assert bool(rollout.hopeless(found)) is hopeless
+def test_only_what_cannot_heal_ends_the_wait(found: dict[str, object], terminal_reason: bool):  # noqa: FBT001
+    assert bool(rollout.terminal_reason(found)) is terminal_reason
 
 
 class Renewing:
@@ -210,38 +212,40 @@ def test_a_lease_is_over_when_nobody_renews_it():
 
 
 def test_what_later_runs_made_is_told_from_what_they_found():
-    def kept(number: int, record: Record, names: list[str]) -> dict[str, object]:
+    def kept(number: int, record: HistoryEvent, names: list[str]) -> dict[str, object]:
         made = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}} for name in names]
         extra = {"manifests": json.dumps(made)}
         return history.to_manifest(record, service="app", environment="staging", number=number, extra=extra)
 
     first = begun("1", A, 1)
-    later = Record("2", Event.BEGUN, NOW, {"existed": ["configmap/old", "configmap/both"]})
+    later = HistoryEvent("2", EventType.BEGUN, NOW, {"existed": ["configmap/old", "configmap/both"]})
     read = History.read([kept(1, first, ["old"]), kept(2, later, ["old", "both", "new"])])
     assert read.environment == "staging"
-    assert read.made_by("2") == ["configmap/new"]
+    assert read.created_by("2") == ["configmap/new"]
     target = read.entries[0]
-    assert read.made_since(target, []) == ["configmap/new"]
-    assert read.made_since(target, [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}}]) == []
+    assert read.created_since(target, []) == ["configmap/new"]
+    assert read.created_since(target, [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "new"}}]) == []
 
 
 def test_a_rollback_never_goes_back_to_what_one_took_back():
     c = A.replace("a", "c")
     records = [
-        begun("1", A, 1), ended("1", Event.PROVEN, 1), begun("2", B, 2), ended("2", Event.PROVEN, 2),
-        begun("3", c, 3), ended("3", Event.PROVEN, 3),
+        begun("1", A, 1), ended("1", EventType.PROVEN, 1), begun("2", B, 2), ended("2", EventType.PROVEN, 2),
+        begun("3", c, 3), ended("3", EventType.PROVEN, 3),
     ]  # fmt: skip
-    assert [e.run for e in history.before_live(history.fold(records), c.partition("@")[2])] == ["1", "2"]
-    back = Record("4", Event.BEGUN, NOW, {"action": "rollback", "reference": B, "replaced": c.partition("@")[2]})
-    records += [back, ended("4", Event.PROVEN, 4)]
-    assert [e.run for e in history.before_live(history.fold(records), B.partition("@")[2])] == ["1"]
+    assert [e.run for e in history.rollback_candidates(history.fold(records), c.partition("@")[2])] == ["1", "2"]
+    back = HistoryEvent(
+        "4", EventType.BEGUN, NOW, {"action": "rollback", "reference": B, "replaced": c.partition("@")[2]}
+    )
+    records += [back, ended("4", EventType.PROVEN, 4)]
+    assert [e.run for e in history.rollback_candidates(history.fold(records), B.partition("@")[2])] == ["1"]
     # What runs was never proven: all that was may be gone back to.
-    assert [e.run for e in history.before_live(history.fold(records), "sha256:other")] == ["1", "2", "3", "4"]
+    assert [e.run for e in history.rollback_candidates(history.fold(records), "sha256:other")] == ["1", "2", "3", "4"]
 
 
 def test_an_archive_fits_into_a_config_map_and_keeps_the_order():
-    many = [begun("0", A, 1), ended("0", Event.PROVEN, 1)]
-    many += [ended(str(n), Event.FAILED, 2, problem="x" * 9000) for n in range(1, 600)]
+    many = [begun("0", A, 1), ended("0", EventType.PROVEN, 1)]
+    many += [ended(str(n), EventType.FAILED, 2, problem="x" * 9000) for n in range(1, 600)]
     maps = [history.to_manifest(r, service="app", environment="s", number=n) for n, r in enumerate(many, 1)]
     read = History.read(maps)
     old = read.surplus()

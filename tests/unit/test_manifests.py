@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.errors import InvalidInputError
-from pipeline.kubernetes import manifests, policy
+from pipeline.core.errors import InvalidInputError
+from pipeline.deploy import policy
+from pipeline.kubernetes import manifests
 from pipeline.kubernetes.manifests import Manifest
-from pipeline.references import Pinned
+from pipeline.oci.references import DigestReference
 
-RELEASE = Pinned.parse("ghcr.io/org/app@sha256:" + "a" * 64)
+RELEASE = DigestReference.parse("ghcr.io/org/app@sha256:" + "a" * 64)
 LABELS = {"app": "app"}
 CONTAINER = {
     "name": "web",
@@ -150,7 +151,7 @@ def test_the_release_takes_the_place_of_the_image_that_has_the_services_name(ima
     )
     assert manifests.containers_of(deployment)[0]["image"] == str(RELEASE)
     assert "annotations" not in deployment["spec"]["template"]["metadata"]
-    assert manifests.is_ours(service)
+    assert manifests.is_managed(service)
     assert manifests.released(deployment, "app") == RELEASE.digest
     assert manifests.released(deployment, "other") == ""
 

@@ -7,9 +7,9 @@ from typing import Any
 import anyio
 import pytest
 
-from pipeline.notifier import tell
-from pipeline.report import FAILED, PASSED, Run, Stage, to_json
-from pipeline.shipment import Shipment
+from pipeline.api.shipment import Shipment
+from pipeline.core.interfaces import tell
+from pipeline.report.report import FAILED, PASSED, Run, Stage, to_json
 
 MESSAGE = Path(__file__).resolve().parents[2] / "examples" / "notifier" / "src" / "notifier" / "message.py"
 

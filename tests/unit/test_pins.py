@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import pins
-from pipeline.errors import InvalidInputError
-from pipeline.pins import Pin
+from pipeline.check import pins
+from pipeline.check.pins import Pin
+from pipeline.core.errors import InvalidInputError
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "a" * 64

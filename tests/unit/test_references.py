@@ -1,7 +1,7 @@
 import pytest
 
-from pipeline.errors import InvalidInputError
-from pipeline.references import Pinned, Repository, check_tag
+from pipeline.core.errors import InvalidInputError
+from pipeline.oci.references import DigestReference, Repository, check_tag
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -45,7 +45,7 @@ def test_only_loopback_is_spoken_to_without_tls():
 
 
 def test_a_tag_beside_a_digest_is_dropped():
-    assert str(Pinned.parse(f"ghcr.io/org/app:v1@{DIGEST}")) == f"ghcr.io/org/app@{DIGEST}"
+    assert str(DigestReference.parse(f"ghcr.io/org/app:v1@{DIGEST}")) == f"ghcr.io/org/app@{DIGEST}"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_tag_beside_a_digest_is_dropped():
 )
 def test_a_reference_that_is_not_a_digest_is_refused(reference: str):
     with pytest.raises(InvalidInputError) as caught:
-        Pinned.parse(reference)
+        DigestReference.parse(reference)
     assert repr(reference) in str(caught.value)
 
 

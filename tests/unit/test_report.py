@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from pipeline import report
-from pipeline.report import FAILED, PASSED, SKIPPED, UNAVAILABLE, Run, Stage
-from pipeline.verdict import Status, Verdict
+from pipeline.report import report
+from pipeline.report.report import FAILED, PASSED, SKIPPED, UNAVAILABLE, Run, Stage
+from pipeline.report.verdict import Status, Verdict
 
 HOSTILE = "a|b\n</td><script>`alert(1)`</script>"
 

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from pipeline.errors import InvalidInputError, StageFailedError
+from pipeline.core.errors import InvalidInputError, StageFailedError
 from pipeline.signing import cosign, provenance
+from pipeline.signing.policy import GITHUB_ISSUER, Signer, VerificationPolicy, check_policy, check_signer
 from pipeline.signing.provenance import Origin
-from pipeline.signing.trust import GITHUB_ISSUER, Signer, Trust, check_signer, check_trust
 
 REFERENCE = f"ghcr.io/org/app@sha256:{'a' * 64}"
 SHA = "b" * 40
@@ -27,9 +27,11 @@ def value(argv: list[str], flag: str) -> str:
 
 
 def test_of_a_github_workflow_the_certificate_must_name_workflow_repository_branch_and_commit():
-    argv = cosign.verify_argv(REFERENCE, Trust(signed_by=WORKFLOW, repository=REPOSITORY), SHA, http=False)
+    argv = cosign.verify_argv(
+        REFERENCE, VerificationPolicy(certificate_identity=WORKFLOW, repository=REPOSITORY), SHA, http=False
+    )
     assert value(argv, "--certificate-identity") == WORKFLOW
-    assert value(argv, "--certificate-oidc-issuer") == GITHUB_ISSUER
+    assert value(argv, "--certificate-oidc-certificate_oidc_issuer") == GITHUB_ISSUER
     assert value(argv, "--certificate-github-workflow-repository") == "org/app"
     assert value(argv, "--certificate-github-workflow-ref") == "refs/heads/main"
     assert value(argv, "--certificate-github-workflow-sha") == SHA
@@ -38,20 +40,26 @@ def test_of_a_github_workflow_the_certificate_must_name_workflow_repository_bran
 
 
 def test_any_branch_counts_only_where_that_is_said():
-    argv = cosign.verify_argv(REFERENCE, Trust(signed_by=WORKFLOW, repository=REPOSITORY, ref=""), SHA, http=False)
+    argv = cosign.verify_argv(
+        REFERENCE, VerificationPolicy(certificate_identity=WORKFLOW, repository=REPOSITORY, ref=""), SHA, http=False
+    )
     assert "--certificate-github-workflow-ref" not in argv
     assert "--certificate-github-workflow-sha" in argv
 
 
 def test_of_another_issuer_only_the_identity_is_asked_for():
-    trust = Trust(signed_by="https://gitlab.com/org/app", issuer="https://gitlab.com", repository=REPOSITORY)
+    trust = VerificationPolicy(
+        certificate_identity="https://gitlab.com/org/app",
+        certificate_oidc_issuer="https://gitlab.com",
+        repository=REPOSITORY,
+    )
     argv = cosign.provenance_argv(REFERENCE, trust, SHA, http=False)
-    assert value(argv, "--certificate-oidc-issuer") == "https://gitlab.com"
+    assert value(argv, "--certificate-oidc-certificate_oidc_issuer") == "https://gitlab.com"
     assert not [flag for flag in argv if "github" in flag]
 
 
 def test_with_a_key_nothing_is_asked_of_public_services():
-    argv = cosign.verify_argv(REFERENCE, Trust(public_key=KEY, repository=REPOSITORY), SHA, http=True)
+    argv = cosign.verify_argv(REFERENCE, VerificationPolicy(public_key=KEY, repository=REPOSITORY), SHA, http=True)
     assert value(argv, "--key") == cosign.PUBLIC_KEY
     assert value(argv, "--trusted-root") == cosign.TRUSTED_ROOT
     assert "--allow-http-registry" in argv
@@ -77,8 +85,8 @@ def test_each_way_to_sign_has_its_own_flags(signer: Signer, flags: list[str]):
     [
         ({}, "one way to sign"),
         ({"key": Stub(), "identity_token": Stub()}, "one way to sign"),
-        ({"request_url": "https://x"}, "come together"),
-        ({"request_token": Stub()}, "come together"),
+        ({"request_url": "https://x"}, "come gather"),
+        ({"request_token": Stub()}, "come gather"),
         ({"identity_token": Stub(), "password": Stub()}, "is of a --key"),
     ],
 )
@@ -90,12 +98,12 @@ def test_half_a_signer_or_two_are_refused(given: dict[str, object], words: str):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"public_key": KEY, "signed_by": WORKFLOW}, "both a key and an identity"),
+        ({"public_key": KEY, "certificate_identity": WORKFLOW}, "both a key and an identity"),
         ({"public_key": "ssh-ed25519 AAAA"}, "public key"),
         ({"public_key": KEY.replace("MFkw", "****")}, "public key"),
-        ({"signed_by": "-x"}, "--signed-by"),
-        ({"signed_by": "a\nb"}, "--signed-by"),
-        ({"issuer": " x"}, "--issuer"),
+        ({"certificate_identity": "-x"}, "--signed-by"),
+        ({"certificate_identity": "a\nb"}, "--signed-by"),
+        ({"certificate_oidc_issuer": " x"}, "--certificate_oidc_issuer"),
         ({"ref": "main"}, "--ref"),
         ({"ref": "refs/heads/a b"}, "--ref"),
         ({"repository": "git@github.com:org/app"}, "--repository"),
@@ -104,7 +112,7 @@ def test_half_a_signer_or_two_are_refused(given: dict[str, object], words: str):
 )
 def test_malformed_trust_is_refused(given: dict[str, str], words: str):
     with pytest.raises(InvalidInputError, match=words):
-        check_trust(Trust(**given))
+        check_policy(VerificationPolicy(**given))
 
 
 def test_provenance_says_all_that_is_asked_of_it():

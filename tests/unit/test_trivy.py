@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import trivy
-from pipeline.errors import StageFailedError
-from pipeline.scanning import judge
-from pipeline.verdict import Status
+from pipeline.core.errors import StageFailedError
+from pipeline.report.verdict import Status
+from pipeline.scan import trivy
+from pipeline.scan.scan import judge
 
 RECORDED = Path(__file__).resolve().parent.parent / "fixtures" / "trivy-0.74.0"
 NOW = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)

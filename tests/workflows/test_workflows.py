@@ -249,7 +249,7 @@ REPORT = ["report", "export", "--path", "slipway-report"]
 BEFORE = ["--progress", "plain", "call", "--mod", ".", "--source", ".", "--path", "app"]
 ADDRESS = "https://github.example.com/Org/App"
 TRUST = [
-    *("with-trust", "--repository", ADDRESS, "--signed-by"),
+    *("with-verification", "--repository", ADDRESS, "--certificate-identity"),
     f"{ADDRESS}/.github/workflows/ship.yml@refs/heads/trunk",
     *("--ref", "refs/heads/trunk"),
 ]
@@ -285,7 +285,7 @@ def test_a_repository_with_a_public_key_of_its_own_is_signed_with_that(runner: R
     stage, promote = runner.called("dagger")
     folder = f"file:{runner.temp}/slipway"
     key = ["--key", f"{folder}/signing-key", "--password", f"{folder}/signing-password"]
-    trust = ["with-trust", "--repository", ADDRESS]
+    trust = ["with-verification", "--repository", ADDRESS]
     assert stage[len(BEFORE) :][: len(trust) + 6] == [*trust, "with-signer", *key, "ship"]
     assert promote[len(BEFORE) :][: len(trust) + 1] == [*trust, "environment"]
 
@@ -297,7 +297,7 @@ def test_called_from_another_repository_the_workflow_brings_the_module_along_and
         assert runner.run("run.sh", TASK=task, WORKFLOW_REF=called).returncode == 0
     for call in runner.called("dagger"):
         assert call[call.index("--mod") + 1] == f"github.com/Owner/slipway@{SHA}"
-        assert call[call.index("--signed-by") + 1] == f"https://github.example.com/{called}"
+        assert call[call.index("--certificate-identity") + 1] == f"https://github.example.com/{called}"
         assert call[call.index("--repository") + 1] == ADDRESS
         assert call[call.index("--ref") + 1] == "refs/heads/trunk"
 
@@ -313,7 +313,7 @@ def test_a_workflow_of_ones_own_that_uses_the_action_says_where_the_module_is_an
     assert runner.run("run.sh", TASK="stage", **given).returncode == 0
     [call] = runner.called("dagger")
     assert call[call.index("--mod") + 1] == given["MODULE"]
-    assert call[call.index("--signed-by") + 1] == given["SIGNED_BY"]
+    assert call[call.index("--certificate-identity") + 1] == given["SIGNED_BY"]
 
 
 @pytest.mark.parametrize(
@@ -461,7 +461,7 @@ def test_what_an_event_says_reaches_the_module_as_one_argument(runner: Runner, t
     assert stage[stage.index("--registry") + 1] == text
     assert stage[stage.index("--username") + 1] == text
     assert stage[stage.index("--mod") + 1] == text
-    assert stage[stage.index("--signed-by") + 1] == text
+    assert stage[stage.index("--certificate-identity") + 1] == text
     assert not list(runner.folder.rglob("OWNED"))
 
 

@@ -26,11 +26,11 @@ registry="${registry%/.}"
 credentials=(--username "${REGISTRY_USERNAME:-$GITHUB_ACTOR}" --password "file:$secrets/registry-password")
 
 # Who signs: the key of the cosign.pub that is in the repository, else the workflow itself, keyless, as it runs on the main branch.
-trust=(with-trust --repository "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY")
+trust=(with-verification --repository "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY")
 if [ -f cosign.pub ] || [ -f "$SERVICE/cosign.pub" ]; then
   signer=(with-signer --key "file:$secrets/signing-key" --password "file:$secrets/signing-password")
 else
-  trust+=(--signed-by "${SIGNED_BY:-$identity}" --ref "$main")
+  trust+=(--certificate-identity "${SIGNED_BY:-$identity}" --ref "$main")
   signer=(with-signer --request-url "${ACTIONS_ID_TOKEN_REQUEST_URL:-}" --request-token env:ACTIONS_ID_TOKEN_REQUEST_TOKEN)
 fi
 

@@ -1,0 +1,1 @@
+"""Errors, retries, execution of tools, interfaces: what every stage uses."""

@@ -1,0 +1,1 @@
+"""A release in an environment: rollout, smoke test, rollback, promotion."""

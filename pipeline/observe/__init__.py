@@ -1,0 +1,1 @@
+"""The history of an environment, and what is computed from it."""

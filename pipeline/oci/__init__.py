@@ -1,0 +1,1 @@
+"""Images and registries: references, content, a client. No policy of Slipway."""

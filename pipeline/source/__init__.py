@@ -1,0 +1,1 @@
+"""What is delivered: the service's folder, its package.json, its commit."""
