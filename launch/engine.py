@@ -112,9 +112,9 @@ def _provisioned(variables: Mapping[str, str]) -> str | None:
     if not runtime and RUNNER_HOST not in variables:
         return None
     say("fetching the Dagger CLI (once)")
-    fetch = "from dagger.provisioning._download import Downloader; print(Downloader().get_sync())"
+    fetch = "from pipeline.core.sdk import download_cli; print(download_cli())"
     python = environment.make("embedded")
-    done = subprocess.run([python, "-c", fetch], check=False, capture_output=True, text=True)
+    done = subprocess.run([python, "-c", fetch], check=False, capture_output=True, text=True, cwd=environment.ROOT)
     if done.returncode != 0:
         say(f"it cannot be fetched: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
         return None

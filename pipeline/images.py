@@ -8,7 +8,7 @@ from typing import Annotated
 
 from dagger import Doc
 
-from pipeline.core.schema import field, object_type
+from pipeline.core.sdk import field, object_type
 
 NODE = "node:24-alpine@sha256:a0b9bf06e4e6193cf7a0f58816cc935ff8c2a908f81e6f1a95432d679c54fbfd"
 POSTGRES = "postgres:17-alpine@sha256:742f40ea20b9ff2ff31db5458d127452988a2164df9e17441e191f3b72252193"

@@ -43,7 +43,7 @@ from pipeline.check.pins import Pin
 from pipeline.core.errors import InvalidInputError
 from pipeline.core.execution import gather
 from pipeline.core.log import log
-from pipeline.core.schema import check, field, function, object_type, uncached
+from pipeline.core.sdk import check, field, function, object_type, uncached
 from pipeline.deploy.place import EnvironmentTarget
 from pipeline.images import Images
 from pipeline.kubernetes.cluster import REHEARSAL, STAGING, check_deployable

@@ -9,7 +9,7 @@ from pipeline.api.arguments import IgnoreFile, Scanner, Severity
 from pipeline.api.scanned_image import ScannedImage
 from pipeline.core.errors import GateClosedError, ScannerUnavailableError
 from pipeline.core.log import log
-from pipeline.core.schema import field, function, object_type, uncached
+from pipeline.core.sdk import field, function, object_type, uncached
 from pipeline.images import Images
 from pipeline.oci.content import archive_of, content_of
 from pipeline.report.verdict import Status, Verdict

@@ -10,7 +10,7 @@ from dagger import Doc
 from pipeline.api.built_image import BuiltImage
 from pipeline.build.node import NodeBuilder
 from pipeline.core.errors import InvalidInputError, StageFailedError
-from pipeline.core.schema import field, function, object_type
+from pipeline.core.sdk import field, function, object_type
 from pipeline.images import Images
 from pipeline.signing.policy import Signatures
 from pipeline.source.commit import Commit

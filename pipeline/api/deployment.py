@@ -26,7 +26,7 @@ from pipeline.api.arguments import (
 from pipeline.build.node import PORT
 from pipeline.core.errors import InvalidInputError, NotPromotableError
 from pipeline.core.execution import check_positive, run_id
-from pipeline.core.schema import field, function, object_type, uncached
+from pipeline.core.sdk import field, function, object_type, uncached
 from pipeline.deploy import smoke
 from pipeline.deploy.place import LEASE_SECONDS, ROLLOUT_SECONDS, STABLE_SECONDS, DeployRequest, EnvironmentTarget
 from pipeline.images import Images

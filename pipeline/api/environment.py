@@ -10,7 +10,7 @@ from pipeline.api.arguments import Link, MaxAgeHours, Password, RegistryService,
 from pipeline.api.deployment import MAX_AGE_HOURS, Verification
 from pipeline.api.release import Release
 from pipeline.core.execution import check_positive, run_id
-from pipeline.core.schema import field, function, object_type, uncached
+from pipeline.core.sdk import field, function, object_type, uncached
 from pipeline.deploy.place import LEASE_SECONDS, ROLLOUT_SECONDS, EnvironmentTarget
 from pipeline.observe import dora, history
 from pipeline.observe.history import DeploymentRecord

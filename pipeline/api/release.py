@@ -28,7 +28,7 @@ from pipeline.build.node import PORT
 from pipeline.core.errors import InvalidInputError, RegistryError
 from pipeline.core.execution import check_positive, run, run_id, start
 from pipeline.core.log import log
-from pipeline.core.schema import field, object_type, uncached
+from pipeline.core.sdk import field, object_type, uncached
 from pipeline.deploy.database import database, database_url
 from pipeline.deploy.jobs import MIGRATION, MIGRATION_SECONDS
 from pipeline.deploy.place import LEASE_SECONDS, ROLLOUT_SECONDS, DeployRequest, EnvironmentTarget

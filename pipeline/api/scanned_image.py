@@ -10,7 +10,7 @@ from pipeline.core.errors import InvalidInputError, RegistryError
 from pipeline.core.execution import run_id
 from pipeline.core.log import log
 from pipeline.core.retry import retry
-from pipeline.core.schema import field, object_type, uncached
+from pipeline.core.sdk import field, object_type, uncached
 from pipeline.images import Images
 from pipeline.oci.content import MEDIA_TYPES, Content
 from pipeline.oci.references import DigestReference, Repository, check_tag

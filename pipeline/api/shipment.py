@@ -10,7 +10,7 @@ from dagger import Doc, dag
 from pipeline.core.errors import SlipwayError, causes
 from pipeline.core.interfaces import Notifier, tell
 from pipeline.core.log import log
-from pipeline.core.schema import field, function, object_type, uncached
+from pipeline.core.sdk import field, function, object_type, uncached
 from pipeline.report.report import FAILED, PASSED, SKIPPED, Run, Stage, summary, to_json, to_markdown
 
 T = TypeVar("T")

@@ -1,8 +1,10 @@
-"""All errors of Slipway. Each says what happened, on what, and what to try next."""
+"""All errors of Slipway. Each says what happened, on what, and what to try next; docs/failures.md lists their codes."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
 
-from dagger.mod._exceptions import FunctionError
+from pipeline.core.sdk import FunctionError
 
 TAIL_LINES = 20
 
@@ -21,8 +23,10 @@ class SlipwayError(FunctionError):
     Args:
         problem: what happened and on what, in one line.
         hint: what to try next, in one line.
-        output: the failing tool's own words; the last lines are shown.
+        output: the failing tool's output; the last lines are shown.
     """
+
+    code: ClassVar[str]
 
     def __init__(self, problem: str, *, hint: str = "", output: str = "") -> None:
         self.problem = problem
@@ -31,64 +35,100 @@ class SlipwayError(FunctionError):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        """Return the problem, the tool's last lines indented, and the hint."""
+        """Return the problem, the tool's last lines indented, the hint, and the code."""
         shown = [self.problem]
         shown += [f"    {line}" for line in self.output.splitlines()]
         if self.hint:
             shown.append(f"  try: {self.hint}")
-        return "\n".join(shown)
+        return "\n".join([*shown, f"  code: {self.code}"])
 
 
 class InvalidInputError(SlipwayError):
     """An argument or a file of the caller is not of the accepted form."""
 
+    code = "invalid-input"
+
 
 class StageFailedError(SlipwayError):
-    """A tool ran and said no: a failing lint, test, build or migration."""
+    """A tool exited with a failure: lint, test, build or migration."""
+
+    code = "stage-failed"
 
 
 class GateClosedError(SlipwayError):
-    """The scan ran, and what it found may not be shipped."""
+    """A gate judged the source or the image, and what it found must not be shipped."""
+
+    code = "gate-closed"
 
 
 class ScannerUnavailableError(SlipwayError):
-    """No scanner or no vulnerability database could be had, so there is no verdict."""
+    """The scanner or its vulnerability database is not available, so there is no verdict."""
+
+    code = "scanner-unavailable"
 
 
 class RegistryError(SlipwayError):
-    """The registry refused, failed for good, or serves other bytes than were pushed."""
+    """The registry refused, failed after all attempts, or serves other bytes than were pushed."""
+
+    code = "registry-failed"
 
 
 class VerificationFailedError(SlipwayError):
-    """A release's signature, provenance or SBOM is missing, or of somebody or something else."""
+    """A release's signature, provenance or SBOM is missing, or does not match the verification policy."""
+
+    code = "verification-failed"
 
 
 class UnsignedError(VerificationFailedError):
-    """A release has no signature at all, or nobody is trusted to sign."""
+    """A release has no signature, or no verification policy is configured."""
+
+    code = "unsigned"
 
 
 class ClusterError(SlipwayError):
-    """The Kubernetes API server refused, failed for good, or cannot be reached."""
+    """The Kubernetes API server refused, failed after all attempts, or cannot be reached."""
+
+    code = "cluster-failed"
 
 
 class RolloutError(SlipwayError):
-    """A release did not get ready in an environment, or did not stay so."""
+    """A release did not become ready in an environment, or did not stay ready."""
+
+    code = "rollout-failed"
 
 
 class NotPromotableError(SlipwayError):
-    """No proof allows a release to go on to the next environment."""
+    """No verification allows a release to be promoted."""
+
+    code = "not-promotable"
 
 
 class BusyError(SlipwayError):
     """Another run holds the environment."""
 
+    code = "environment-busy"
+
 
 class NotReadyError(SlipwayError):
-    """Something that was waited for did not come within its deadline."""
+    """Something did not become ready, or did not end, within its deadline."""
+
+    code = "deadline-exceeded"
 
 
 class SmokeFailedError(SlipwayError):
     """The deployed release is not healthy, or is not the release that was deployed."""
+
+    code = "smoke-failed"
+
+
+@contextmanager
+def error_context(context: str) -> Iterator[None]:
+    """Put a context such as `deploy to staging` before the problem of every SlipwayError that the body raises."""
+    try:
+        yield
+    except SlipwayError as error:
+        error.problem = f"{context}: {error.problem}"
+        raise
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:

@@ -6,7 +6,7 @@ import anyio
 from dagger import Doc
 
 from pipeline.core.log import log
-from pipeline.core.schema import function, interface
+from pipeline.core.sdk import function, interface
 
 SECONDS = 10.0
 

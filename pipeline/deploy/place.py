@@ -15,7 +15,7 @@ from dagger import Doc
 from pipeline.core.errors import BusyError, InvalidInputError, SlipwayError
 from pipeline.core.execution import check_positive
 from pipeline.core.log import log
-from pipeline.core.schema import field, object_type
+from pipeline.core.sdk import field, object_type
 from pipeline.deploy import jobs, smoke
 from pipeline.deploy.kustomize import checked
 from pipeline.images import Images

@@ -13,7 +13,7 @@ from pipeline.core.errors import ClusterError, InvalidInputError
 from pipeline.core.execution import run_id
 from pipeline.core.log import log
 from pipeline.core.retry import ATTEMPTS, pause
-from pipeline.core.schema import field, object_type
+from pipeline.core.sdk import field, object_type
 from pipeline.kubernetes.kubeconfig import Kubeconfig
 from pipeline.kubernetes.kubectl import REQUEST_SECONDS, explain, may_pass
 from pipeline.kubernetes.manifests import Manifest, stream

@@ -12,7 +12,7 @@ from dagger import Doc
 from pipeline.core.errors import GateClosedError
 from pipeline.core.execution import gather, run
 from pipeline.core.programs import program
-from pipeline.core.schema import field, object_type
+from pipeline.core.sdk import field, object_type
 
 # Docker's media types, because OCI's have no HEALTHCHECK.
 MEDIA_TYPES = dagger.ImageMediaTypes.DockerMediaTypes

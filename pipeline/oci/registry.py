@@ -10,7 +10,7 @@ from dagger import Doc, dag
 from pipeline.core.errors import InvalidInputError, RegistryError
 from pipeline.core.execution import run, run_id
 from pipeline.core.programs import program
-from pipeline.core.schema import field, object_type
+from pipeline.core.sdk import field, object_type
 from pipeline.oci.content import Content
 from pipeline.oci.references import Repository
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from dagger import Doc, enum_type
 
-from pipeline.core.schema import field, object_type
+from pipeline.core.sdk import field, object_type
 
 
 @enum_type

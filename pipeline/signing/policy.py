@@ -12,7 +12,7 @@ import dagger
 from dagger import Doc, enum_type
 
 from pipeline.core.errors import InvalidInputError
-from pipeline.core.schema import field, object_type
+from pipeline.core.sdk import field, object_type
 from pipeline.source.project import check_regular_file
 
 PUBLIC_KEY = "cosign.pub"

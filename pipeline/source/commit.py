@@ -13,7 +13,7 @@ from dagger import Doc, dag
 
 from pipeline.core.errors import InvalidInputError
 from pipeline.core.execution import gather, run
-from pipeline.core.schema import field, object_type
+from pipeline.core.sdk import field, object_type
 
 UNVERSIONED = "unversioned"
 # Never part of a build: what is installed or private, wherever it lies; what is built, at the service's root only,

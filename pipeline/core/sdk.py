@@ -1,12 +1,13 @@
-"""Dagger's decorators, as mypy can read them.
+"""What Slipway needs of dagger-io beyond its public, typed interface. No other file imports a private part of it.
 
-dagger-io builds its decorators from methods of an object, and its overloads of `function` omit `cache` (0.21.8).
-At run time everything here is dagger-io's own.
+dagger-io builds its decorators from methods of an object, and its overloads of `function` omit `cache` (0.21.8), so
+mypy gets declarations of its own. At run time everything here is dagger-io's.
 """
 
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import dagger
+from dagger.mod._exceptions import FunctionError
 
 F = TypeVar("F")
 
@@ -32,10 +33,17 @@ if TYPE_CHECKING:
 else:
     from dagger import check, field, function, interface, object_type
 
-__all__ = ["check", "field", "function", "interface", "object_type", "uncached"]
+__all__ = ["FunctionError", "check", "field", "function", "interface", "object_type", "uncached"]
 
 
 def uncached(func: F) -> F:
     """Declare a function of the API whose result is never cached, because it touches the world."""
     decorate: Any = dagger.function
     return cast("F", decorate(cache="never")(func))
+
+
+def download_cli() -> str:
+    """Download the Dagger CLI of the SDK's own version, once; return its path."""
+    from dagger.provisioning._download import Downloader  # noqa: PLC0415 - only the launcher needs it
+
+    return str(Downloader().get_sync())
