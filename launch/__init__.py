@@ -1,1 +1,1 @@
-"""What `./ship` and `./test` do before anything else: an environment, an engine. Standard library only."""
+"""The commands `./ship` and `./test`: environment, engine, suites. Standard library only."""

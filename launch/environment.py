@@ -1,4 +1,4 @@
-"""The project's own Python environment, `.venv`, and the Debian packages of the embedded engine."""
+"""Install the project's Python environment, `.venv`, and the Debian packages of the embedded engine."""
 
 import contextlib
 import fcntl
@@ -15,49 +15,49 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "uv.lock"
-# How long another apt may be at work, in seconds: on a fresh machine it updates itself first.
+# How long to wait for another apt, in seconds: a fresh machine updates itself first.
 APT_SECONDS = 600
 APT_BUSY = ("Could not get lock", "Unable to lock")
 
 
 class SetupError(Exception):
-    """Something that the project needs cannot be installed; the message says what to do."""
+    """A requirement cannot be installed; the message names the failing command or what to run."""
 
 
 def make(group: str) -> Path:
-    """Make `.venv` hold what uv.lock says for a dependency group; return its Python.
+    """Install a dependency group of uv.lock into `.venv`; return its Python.
 
-    Nothing is done where it does already. Two at once wait for one another; a killed one is done again.
+    Does nothing if the group is installed already. Concurrent calls wait; an interrupted one is repeated.
 
     Raises:
         SetupError: if a tool fails, with its last lines.
     """
     python = VENV / "bin" / "python"
     stamp = VENV / f".slipway-{group}"
-    wanted = hashlib.sha256(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    expected = hashlib.sha256(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
     with _locked(ROOT / ".venv.lock"):
-        if python.exists() and stamp.exists() and stamp.read_text() == wanted:
+        if python.exists() and stamp.exists() and stamp.read_text() == expected:
             return python
-        say(f"installing Python packages into {VENV.name} (once)")
+        log(f"installing Python packages into {VENV.name} (once)")
         if not python.exists():
             require_debian({"ensurepip": "python3-venv"}, present=_importable)
             _run([sys.executable, "-m", "venv", "--clear", str(VENV)])
-        # uv reads the lock file for pip, which does the installing: so pip's own settings (mirror, proxy, CA) hold.
+        # uv exports the lock file, and pip installs, so that pip's settings (mirror, proxy, CA) apply.
         requirements = VENV / "requirements.txt"
         requirements.write_text(locked("uv", LOCK.read_text()))
         _install(python, requirements)
         export = ["export", "--frozen", "--quiet", "--no-emit-project", "--group", group, "--output-file"]
         _run([str(VENV / "bin" / "uv"), *export, str(requirements)])
         _install(python, requirements)
-        stamp.write_text(wanted)
+        stamp.write_text(expected)
     return python
 
 
 def locked(name: str, lock: str) -> str:
-    """Return the requirement, as pip reads it, of a package in a uv.lock: its version, and a hash of each file.
+    """Return a package of a uv.lock as a requirement of pip: its version, and the hash of each file.
 
     Args:
-        name: of the package.
+        name: name of the package.
         lock: text of the uv.lock.
     """
     package = next(package for package in tomllib.loads(lock)["package"] if package["name"] == name)
@@ -66,33 +66,33 @@ def locked(name: str, lock: str) -> str:
 
 
 def require_debian(packages: Mapping[str, str], *, present: Callable[[str], bool] | None = None) -> None:
-    """Install the Debian packages whose commands are missing.
+    """Install the Debian packages of commands that are missing.
 
     Args:
-        packages: command (or module) to package.
-        present: tells whether one is there; default: on PATH.
+        packages: the Debian package of each command (or module).
+        present: returns whether a command exists; by default, whether it is on PATH.
 
     Raises:
-        SetupError: if some are missing and cannot be installed from here.
+        SetupError: if packages are missing and this user or system cannot install them, or apt fails.
     """
-    found = present or _on_path
-    missing = sorted({package for command, package in packages.items() if not found(command)})
+    exists = present or _on_path
+    missing = sorted({package for command, package in packages.items() if not exists(command)})
     if not missing:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise SetupError(f"these Debian packages are missing: {' '.join(missing)}\n  try: sudo {' '.join(command)}")
-    say(f"installing Debian packages: {' '.join(missing)} (once)")
+    log(f"installing Debian packages: {' '.join(missing)} (once)")
     try:
         _apt(command)
     except SetupError:
-        # A fresh machine has no package lists yet, or old ones.
+        # A fresh machine has no package lists, or outdated ones.
         _apt(["apt-get", "update"])
         _apt(command)
 
 
-def say(message: str) -> None:
-    """Tell the person at the terminal what takes time."""
+def log(message: str) -> None:
+    """Print a line of progress to standard error."""
     print(f"slipway: {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -105,23 +105,23 @@ def _on_path(command: str) -> bool:
 
 
 def _install(python: Path, requirements: Path) -> None:
-    """Install what a file names, and nothing whose hash is not in it."""
+    """Install the requirements of a file, each verified by its hash."""
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, "--require-hashes", "--requirement", str(requirements)])
 
 
 def _apt(argv: list[str], seconds: float = APT_SECONDS) -> None:
-    """Run apt, after any other that is at work."""
+    """Run apt; wait while another apt holds the lock."""
     deadline = time.monotonic() + seconds
     waiting = False
     while True:
         try:
             return _run(argv, os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"})
         except SetupError as error:
-            if time.monotonic() > deadline or not any(words in str(error) for words in APT_BUSY):
+            if time.monotonic() > deadline or not any(message in str(error) for message in APT_BUSY):
                 raise
         if not waiting:
-            say(f"waiting for another apt (at most {seconds:g} s)")
+            log(f"waiting for another apt (at most {seconds:g} s)")
             waiting = True
         time.sleep(1)
 

@@ -1,7 +1,7 @@
 """Every image that Slipway runs, pinned by digest.
 
 To refresh one: resolve the tag (`docker buildx imagetools inspect node:24-alpine`), replace the digest here, and run
-`./test`. Whoever calls can replace any of them, with a mirror, an air-gapped registry or a plain tag.
+`./test`. The caller can replace any of them, by a mirror, an air-gapped registry or a plain tag.
 """
 
 from typing import Annotated
@@ -11,6 +11,8 @@ from dagger import Doc
 from pipeline.core.sdk import field, object_type
 
 NODE = "node:24-alpine@sha256:a0b9bf06e4e6193cf7a0f58816cc935ff8c2a908f81e6f1a95432d679c54fbfd"
+# What asks registries, reads digests and smoke-tests: it is never the service's own image.
+TOOL = "node:24-alpine@sha256:a0b9bf06e4e6193cf7a0f58816cc935ff8c2a908f81e6f1a95432d679c54fbfd"
 POSTGRES = "postgres:17-alpine@sha256:742f40ea20b9ff2ff31db5458d127452988a2164df9e17441e191f3b72252193"
 REGISTRY = "registry:3@sha256:1be55279f18a2fe1a74edf2664cac61c1bea305b7b4642dab412e7affdcb3e33"
 GIT = "alpine/git:v2.52.0@sha256:d453f54c83320412aa89c391b076930bd8569bc1012285e8c68ce2d4435826a3"
@@ -26,11 +28,14 @@ COSIGN = "ghcr.io/sigstore/cosign/cosign:v3.1.3@sha256:9e5c2f2edc34351160407ca34
 class Images:
     """The images that the stages run in."""
 
-    node: Annotated[str, Doc("Node, for verifying, building and running the service.")] = field(default=NODE)
+    node: Annotated[str, Doc("Node, for checking, building and running the service.")] = field(default=NODE)
+    tool: Annotated[str, Doc("Node, for Slipway's own programs: they ask registries, read digests, smoke-test.")] = (
+        field(default=TOOL)
+    )
     postgres: Annotated[str, Doc("PostgreSQL, for integration tests and rehearsals.")] = field(default=POSTGRES)
     registry: Annotated[str, Doc("The throwaway registry of a rehearsal.")] = field(default=REGISTRY)
     git: Annotated[str, Doc("Git, which reads the commit of the source.")] = field(default=GIT)
     trivy: Annotated[str, Doc("Trivy, the scanner.")] = field(default=TRIVY)
     kubectl: Annotated[str, Doc("kubectl, for Kubernetes environments.")] = field(default=KUBECTL)
-    cosign: Annotated[str, Doc("Cosign, which signs and verifies: its program is taken out.")] = field(default=COSIGN)
-    gitleaks: Annotated[str, Doc("Gitleaks, which looks for secrets.")] = field(default=GITLEAKS)
+    cosign: Annotated[str, Doc("Cosign, which signs and verifies: only its binary is used.")] = field(default=COSIGN)
+    gitleaks: Annotated[str, Doc("Gitleaks, which searches for secrets.")] = field(default=GITLEAKS)

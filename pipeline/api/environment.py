@@ -1,118 +1,104 @@
-"""An environment of a service, such as staging: what runs there, what happened, and the way back."""
+"""An environment of a service, such as staging: what runs there, its history, and the way back."""
 
 import json
 from typing import Annotated
 
-import dagger
-from dagger import Doc, dag
+from dagger import Doc
 
-from pipeline.api.arguments import Link, MaxAgeHours, Password, RegistryService, RolloutSeconds, Username, Wait
-from pipeline.api.deployment import MAX_AGE_HOURS, Verification
+from pipeline.api.arguments import Link, MaxAgeHours, RolloutSeconds, Wait
+from pipeline.api.context import PipelineContext
+from pipeline.api.deployment import Verification
+from pipeline.api.dora import Dora
 from pipeline.api.release import Release
 from pipeline.core.execution import check_positive, run_id
-from pipeline.core.sdk import field, function, object_type, uncached
-from pipeline.deploy.place import LEASE_SECONDS, ROLLOUT_SECONDS, EnvironmentTarget
-from pipeline.observe import dora, history
-from pipeline.observe.history import DeploymentRecord
+from pipeline.core.sdk import field, object_type, uncached
+from pipeline.deploy.context import LEASE_WAIT_SECONDS, ROLLOUT_SECONDS, DeployContext
+from pipeline.deploy.kubernetes_deployer import RolloutOptions, context_of
+from pipeline.deploy.promotion import MAX_AGE_HOURS, promotable
+from pipeline.deploy.rollback import roll_back
+from pipeline.deploy.status import read_history, running_reference, status
+from pipeline.observe import dora, dora_report
+from pipeline.observe.history_report import history_document, history_table
+from pipeline.observe.records import DeploymentRecord
+from pipeline.settings import Settings
+from pipeline.source.commit import Commit
+from pipeline.source.project import Project
 
 HISTORY_LIMIT = 50
-Limit = Annotated[int, Doc("How many runs at the most, the newest ones.")]
-
-
-@object_type
-class Dora:
-    """The four DORA metrics of an environment, in a window. `docs/dora.md` tells how each is computed."""
-
-    summary: Annotated[str, Doc("A table for the terminal.")] = field()
-    markdown: Annotated[str, Doc("For people.")] = field()
-    document: Annotated[str, Doc("For machines: JSON.")] = field()
-    plot: Annotated[str, Doc("The changes over time: SVG.")] = field()
-
-    @function
-    def report(self) -> dagger.Directory:
-        """dora.md, dora.json and dora.svg: `report export --path dora`."""
-        return (
-            dag.directory()
-            .with_new_file("dora.md", self.markdown)
-            .with_new_file("dora.json", self.document)
-            .with_new_file("dora.svg", self.plot)
-        )
+Limit = Annotated[int, Doc("How many runs at most, the newest ones.")]
 
 
 @object_type
 class Environment:
     """An environment of the service in a cluster. `release … deploy --environment` deploys to it."""
 
-    place: Annotated[EnvironmentTarget, Doc("Cluster and namespace.")] = field()
+    name: Annotated[str, Doc("Such as staging.")] = field()
+    context: Annotated[PipelineContext, Doc("The service and the settings.")] = field()
+
+    @classmethod
+    def of(cls, name: str, project: Project, settings: Settings) -> "Environment":
+        """Return an environment of a service. Its runs name their commits themselves."""
+        commit = Commit(sha="", path=project.path)
+        return cls(name=name, context=PipelineContext(project=project, commit=commit, settings=settings))
 
     @uncached
     async def status(self) -> str:
-        """What runs, whether it is proven, and how it differs from what was recorded. As JSON.
+        """What runs, whether it is verified, and how it differs from what was recorded. As JSON.
 
         Errors: a cluster that cannot be reached, credentials that it does not accept, a missing permission.
         """
-        return json.dumps(await self.place.status(), indent=2)
+        return json.dumps(await status(self._deploy_context()), indent=2)
 
     @uncached
     async def history(self, limit: Limit = HISTORY_LIMIT) -> str:
-        """What happened here, newest first: a table."""
-        return history.table(await self._entries(limit))
+        """The runs in this environment, newest first: a table."""
+        return history_table(await self._records(limit))
 
     @uncached
     async def history_json(self, limit: Limit = HISTORY_LIMIT) -> str:
-        """What happened here, oldest first: JSON."""
-        return history.to_document(await self._entries(limit))
+        """The runs in this environment, oldest first: JSON."""
+        return history_document(await self._records(limit))
 
     @uncached
-    async def proof(
+    async def verification(
         self,
         digest: Annotated[str, Doc("sha256:… of the release. Default: what was deployed last.")] = "",
         max_age_hours: MaxAgeHours = MAX_AGE_HOURS,
-        commit: Annotated[str, Doc("Full hash of the commit whose release it is, instead of the digest.")] = "",
+        commit: Annotated[str, Doc("Full hash of the release's commit, instead of the digest.")] = "",
     ) -> Verification:
-        """The recorded proof of a release, to be promoted.
+        """The recorded verification of a release, to be promoted.
 
-        Errors: the proof is missing, failed, superseded by a failure, or too old.
+        Errors: the verification is missing, failed, superseded by a failure, or too old.
         """
-        return Verification.of(self.place, await self.place.proven(digest, max_age_hours, commit))
+        context = self._deploy_context()
+        record = await promotable(context, digest=digest, commit=commit, max_age_hours=max_age_hours)
+        return Verification.of(self.name, record, self.context)
 
     @uncached
-    async def live(
-        self, username: Username = "", password: Password = None, registry_service: RegistryService = None
-    ) -> Release:
-        """The release that runs here now, taken up from its registry: to be scanned again, or deployed elsewhere.
+    async def live(self) -> Release:
+        """The release that runs here now, read from its registry: to be scanned again, or deployed elsewhere.
 
         Errors: nothing runs here that Slipway deployed; the registry does not have it.
         """
-        return await Release.from_reference(
-            await self.place.running(),
-            username=username,
-            password=password,
-            registry_service=registry_service,
-            images=self.place.images,
-            trust=self.place.trust,
-            name=self.place.service,
-            delivery=self.place.delivery,
-        )
+        reference = await running_reference(self._deploy_context())
+        return await Release.from_reference(reference, self.context.project, self.context.settings)
 
     @uncached
     async def rollback(
         self,
         digest: Annotated[
-            str, Doc("sha256:… of a release that was proven here. Default: the last one that was, and is not live.")
+            str, Doc("sha256:… of a release that was verified here. Default: the last one before the running one.")
         ] = "",
         link: Link = "",
         seconds: RolloutSeconds = ROLLOUT_SECONDS,
-        wait: Wait = LEASE_SECONDS,
+        wait: Wait = LEASE_WAIT_SECONDS,
     ) -> Verification:
-        """Bring back what was proven before what runs now, with the manifests of that time, and prove it again.
+        """Restore the release that was verified before the running one, with its manifests, and verify it again.
 
-        Errors: nothing else was proven here; a rollout or smoke test that fails.
+        Errors: no other release was verified here; a rollout or smoke test that fails.
         """
-        check_positive("seconds", seconds)
-        return Verification.of(
-            self.place, await self.place.roll_back(run_id(), digest, link=link, seconds=seconds, wait=wait)
-        )
+        context = self._deploy_context(RolloutOptions(seconds=seconds, wait=wait))
+        return Verification.of(self.name, await roll_back(context, run_id(), digest, link=link), self.context)
 
     @uncached
     async def dora(
@@ -122,18 +108,22 @@ class Environment:
     ) -> Dora:
         """Deployment frequency, lead time for changes, change failure rate and time to restore, from the history.
 
-        Errors: a window that is none.
+        Errors: a window that ends before it begins.
         """
-        window = dora.Window.parse(since, until, history.now())
-        measured = dora.measure((await self.place.read_history()).entries, window)
+        window = dora.Window.parse(since, until)
+        metrics = dora.measure((await read_history(self._deploy_context())).deployments, window)
         return Dora(
-            summary=dora.table(self.place.name, measured),
-            markdown=dora.to_markdown(self.place.name, measured),
-            document=dora.to_document(self.place.name, measured),
-            plot=dora.plot(self.place.name, measured),
+            summary=dora_report.table(self.name, metrics),
+            markdown=dora_report.to_markdown(self.name, metrics),
+            document=dora_report.to_document(self.name, metrics),
+            plot=dora_report.plot(self.name, metrics),
         )
 
-    async def _entries(self, limit: int) -> list[DeploymentRecord]:
+    def _deploy_context(self, options: RolloutOptions | None = None) -> DeployContext:
+        settings = self.context.settings
+        return context_of(settings.environment(self.name), self.context.project.name, settings.images, options)
+
+    async def _records(self, limit: int) -> list[DeploymentRecord]:
         """Return the last runs, oldest first."""
         check_positive("limit", limit)
-        return (await self.place.read_history()).entries[-limit:]
+        return (await read_history(self._deploy_context())).deployments[-limit:]

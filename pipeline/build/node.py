@@ -1,9 +1,10 @@
-"""The containers that a Node service is verified and built in: dependencies, builder, runner."""
+"""Builds Node services: dependencies, dev container, build, runtime image."""
 
 import dataclasses
+from typing import Annotated
 
 import dagger
-from dagger import dag
+from dagger import Doc, dag
 
 from pipeline.images import Images
 from pipeline.source.commit import NOT_SOURCE_ANYWHERE, NOT_SOURCE_AT_ROOT, Commit
@@ -12,7 +13,7 @@ WORKDIR = "/app"
 NPMRC = "/root/.npmrc"
 PORT = 3000
 USER = "1001:1001"
-MANIFESTS = ("package.json", "package-lock.json", ".npmrc")
+PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
 
 # What the official images carry for building; a running service needs none of it.
 PACKAGE_MANAGERS = (
@@ -30,7 +31,7 @@ PACKAGE_MANAGERS = (
     "tmp/*",
 )
 
-# The runner has Node and nothing else that could ask: no curl, no wget, no shell is needed.
+# The runtime image has Node and no other client: neither curl nor wget nor a shell is needed.
 HEALTHCHECK = (
     "node",
     "-e",
@@ -41,47 +42,29 @@ HEALTHCHECK = (
 )
 
 
-def labels(commit: Commit, name: str) -> dict[str, str]:
-    """Return the OCI labels of an image; what is unknown is left out."""
-    known = {
-        "org.opencontainers.image.title": name,
-        "org.opencontainers.image.revision": commit.sha,
-        "org.opencontainers.image.source": commit.url,
-        "org.opencontainers.image.created": commit.created,
-    }
-    return {key: value for key, value in known.items() if value}
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class NodeBuilder:
-    """Builds containers for one source; every method is lazy.
+    """Builds a Node service with npm; every method is lazy.
 
     Args:
-        source: the folder with `package.json`.
         images: the images to run in.
         npmrc: npm's user configuration, for private registries.
-        platform: such as `linux/arm64`; empty for the engine's own.
+        commit: the commit that is built: its hash and time are build variables, and its time is that of every file.
     """
 
-    source: dagger.Directory
     images: Images
     npmrc: dagger.Secret | None = None
-    platform: str = ""
+    commit: Commit | None = None
 
-    @property
-    def files(self) -> dagger.Directory:
-        """The source without what is installed, built or private."""
-        return self.source.filter(exclude=[*(f"**/{name}" for name in NOT_SOURCE_ANYWHERE), *NOT_SOURCE_AT_ROOT])
+    def base(self, platform: str = "") -> dagger.Container:
+        """Return Node, as its image comes."""
+        chosen = dagger.Platform(platform) if platform else None
+        return dag.container(platform=chosen).from_(self.images.node)
 
-    def base(self) -> dagger.Container:
-        """Node, as it comes."""
-        platform = dagger.Platform(self.platform) if self.platform else None
-        return dag.container(platform=platform).from_(self.images.node)
-
-    def npm(self) -> dagger.Container:
-        """Node, made ready for npm: cache, the company's CA."""
+    def npm(self, platform: str = "") -> dagger.Container:
+        """Return Node with npm's cache and the certificates of the machine."""
         return (
-            self.base()
+            self.base(platform)
             # npm and fetch read the system's certificates, to which an engine adds a company's own.
             .with_env_variable("NODE_USE_SYSTEM_CA", "1")
             .with_env_variable("NPM_CONFIG_UPDATE_NOTIFIER", "false")
@@ -90,10 +73,12 @@ class NodeBuilder:
             .with_workdir(WORKDIR)
         )
 
-    def dependencies(self, *, production: bool = False) -> dagger.Container:
-        """Install what the lock file says; the layer depends on the manifests alone."""
+    def dependencies(
+        self, source: dagger.Directory, platform: str = "", *, production: bool = False
+    ) -> dagger.Container:
+        """Install what the lock file says; the layer depends on the package files alone."""
         omit = ["--omit=dev", "--omit=optional"] if production else []
-        npm = self.npm().with_directory(WORKDIR, self.source.filter(include=list(MANIFESTS)))
+        npm = self.npm(platform).with_directory(WORKDIR, source.filter(include=list(PACKAGE_FILES)))
         if self.npmrc:
             npm = npm.with_mounted_secret(NPMRC, self.npmrc)
         return (
@@ -103,38 +88,45 @@ class NodeBuilder:
             .with_directory(f"{WORKDIR}/node_modules", dag.directory())
         )
 
-    def dev_container(self) -> dagger.Container:
-        """All dependencies and the source: where lint, tests and the build run."""
-        return self.dependencies().with_directory(WORKDIR, self.files)
+    def dev_container(self, source: dagger.Directory, platform: str = "") -> dagger.Container:
+        """Return all dependencies and the source: where lint, tests and the build run."""
+        excluded = [*(f"**/{name}" for name in NOT_SOURCE_ANYWHERE), *NOT_SOURCE_AT_ROOT]
+        return self.dependencies(source, platform).with_directory(WORKDIR, source.filter(exclude=excluded))
 
-    def builder(self, commit: Commit) -> dagger.Container:
-        """Run the service's own build, which bakes in commit and time."""
+    def built(self, source: dagger.Directory, platform: str = "") -> dagger.Directory:
+        """Run the service's own build, which gets commit and time; return its `dist`."""
+        commit = self.commit or Commit(sha="")
         return (
-            self.dev_container()
+            self.dev_container(source, platform)
             .with_env_variable("COMMIT", commit.sha)
             .with_env_variable("BUILT", commit.created or "unknown")
             .with_env_variable("SOURCE_DATE_EPOCH", str(commit.epoch))
             .with_exec(["npm", "run", "build"])
+            .directory(f"{WORKDIR}/dist")
         )
 
-    def runner(self, commit: Commit, name: str) -> dagger.Container:
-        """Node without its package managers, production dependencies, and what was built.
+    def build(
+        self,
+        source: Annotated[dagger.Directory, Doc("The folder of the service.")],
+        platform: Annotated[str, Doc("Such as linux/arm64; empty for the engine's own.")] = "",
+    ) -> dagger.Container:
+        """Return Node without its package managers, production dependencies, and what was built.
 
         Two layers: the base, with the times it came with, is pushed and pulled once; the service has the commit's
         time on every file. So two builds of one commit hold the same layers.
         """
-        base = self.base()
+        base = self.base(platform)
         clean = dag.directory().with_directory("/", base.rootfs(), exclude=list(PACKAGE_MANAGERS))
-        modules = self.dependencies(production=True).directory(f"{WORKDIR}/node_modules")
+        modules = self.dependencies(source, platform, production=True).directory(f"{WORKDIR}/node_modules")
         service = (
             dag.directory()
             # .bin is for npm; and the time of a symbolic link cannot be set.
             .with_directory(f"{WORKDIR}/node_modules", modules, exclude=["**/.bin"])
-            .with_directory(f"{WORKDIR}/dist", self.builder(commit).directory(f"{WORKDIR}/dist"))
-            .with_file(f"{WORKDIR}/package.json", self.source.file("package.json"))
-            .with_timestamps(commit.epoch)
+            .with_directory(f"{WORKDIR}/dist", self.built(source, platform))
+            .with_file(f"{WORKDIR}/package.json", source.file("package.json"))
+            .with_timestamps(self.commit.epoch if self.commit else 0)
         )
-        container = (
+        return (
             base.with_rootfs(clean)
             .with_directory("/", service)
             .with_workdir(WORKDIR)
@@ -143,8 +135,13 @@ class NodeBuilder:
             .with_exposed_port(PORT)
             .without_default_args()
             .with_entrypoint(["node", "dist/main.js"])
-            .with_docker_healthcheck(list(HEALTHCHECK), interval="10s", timeout="3s", start_period="5s", retries=3)
+            .with_docker_healthcheck(
+                list(HEALTHCHECK),
+                interval="10s",
+                timeout="3s",
+                start_period="5s",
+                # An engine waits for the first success before the service counts as started.
+                start_interval="500ms",
+                retries=3,
+            )
         )
-        for key, value in labels(commit, name).items():
-            container = container.with_label(key, value)
-        return container

@@ -1,26 +1,27 @@
-"""The policy for the licenses of what is shipped: the production dependencies.
+"""The policy for the licenses of production dependencies.
 
-Permissive and weak copyleft licenses pass, as ScanCode's LicenseDB sorts them; strong copyleft, source-available,
-proprietary and unknown ones are refused. What may pass all the same is in the ignore file, under `licenses`: a package
+By the categories of ScanCode's LicenseDB, permissive and weak copyleft licenses pass; strong copyleft,
+source-available, proprietary and unknown ones are refused. The ignore file lists exceptions under `licenses`: a package
 (`name`, `name@version`) or a license (SPDX id).
 """
 
 import dataclasses
-import datetime
 import functools
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pipeline.core.clock import today
+from pipeline.core.documents import as_list
 from pipeline.core.errors import GateClosedError, StageFailedError
 from pipeline.scan import ignores
-from pipeline.source.delivery import IGNORE_FILE
+from pipeline.source.project import IGNORE_FILE
 
-# Categories of ScanCode's LicenseDB, which comes with license-expression.
+# Categories of ScanCode's LicenseDB, which license-expression includes.
 ALLOWED = {"Permissive", "Copyleft Limited", "Public Domain"}
-# Which it takes for limited, and which reach a whole service.
+# In the category "Copyleft Limited", although their copyleft extends to a whole service.
 STRONG = ("QPL-", "RPL-")
-# With which something under the GPL may be linked to by what is not.
+# Exceptions that allow linking a GPL library into a program with another license.
 LINKING = {
     "Classpath-exception-2.0",
     "GCC-exception-2.0",
@@ -40,7 +41,9 @@ class Package:
     """An installed package.
 
     Args:
-        license: SPDX expression as it says itself, or empty.
+        name: name in its package.json.
+        version: version in its package.json.
+        license: SPDX expression in its package.json, or empty.
     """
 
     name: str
@@ -49,72 +52,69 @@ class Package:
 
     def __str__(self) -> str:
         """Return name@version: license."""
-        return f"{self.name}@{self.version}: {self.license or 'says no license'}"
+        return f"{self.name}@{self.version}: {self.license or 'no license'}"
 
 
 def parse_packages(text: str) -> list[Package]:
-    """Read what `npm query` prints of what is installed, without the service itself.
+    """Return the installed packages from the output of `npm query`, without the service itself.
 
     Raises:
-        StageFailedError: if it has another form.
+        StageFailedError: if the output has another form.
     """
     try:
         return [
-            Package(str(found["name"]), str(found["version"]), _license_of(found))
-            for found in _list(json.loads(text))
-            if found["location"]
+            Package(str(package["name"]), str(package["version"]), _license(package))
+            for package in as_list(json.loads(text))
+            if package["location"]
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StageFailedError(f"licenses: npm's answer cannot be read: {error!r}", output=text[-2000:]) from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise StageFailedError(f"licenses: cannot parse npm's output: {error!r}", output=text[-2000:]) from error
 
 
 def check(packages: Sequence[Package], ignorefile: str) -> list[str]:
-    """Refuse packages that may not be shipped; return warnings about ignores.
+    """Refuse packages with a license that the policy forbids; return warnings about ignores.
 
     Args:
-        packages: what is shipped.
+        packages: the production dependencies.
         ignorefile: text of the ignore file, or empty.
 
     Raises:
-        GateClosedError: with those packages.
-        InvalidInputError: if an ignore has no reason, no date, or is past it.
+        GateClosedError: with the refused packages.
+        InvalidInputError: if an ignore has no reason, no date, or has expired.
     """
-    today = datetime.datetime.now(datetime.UTC).date()
-    accepted = [ignore for ignore in ignores.parse(ignorefile, today) if ignore.section == ignores.LICENSES]
-    closing, used = refused(packages, {ignore.id for ignore in accepted})
-    if closing:
+    accepted = [ignore for ignore in ignores.parse(ignorefile, today()) if ignore.section == ignores.LICENSES]
+    blocking, used = refused_packages(packages, {ignore.id for ignore in accepted})
+    if blocking:
         raise GateClosedError(
-            f"licenses: {len(closing)} of the production dependencies may not be shipped",
-            output="\n".join(closing),
-            hint=f"replace them; what may be shipped all the same goes into {IGNORE_FILE}, under `{ignores.LICENSES}`",
+            f"licenses: {len(blocking)} of the production dependencies have a forbidden license",
+            output="\n".join(blocking),
+            hint=f"replace them, or list exceptions under `{ignores.LICENSES}` in {IGNORE_FILE}, with reason and date",
         )
-    return [*ignores.unused(accepted, used), *ignores.expiring(accepted, today)]
+    return [*ignores.unused(accepted, used), *ignores.expiring(accepted, today())]
 
 
-def refused(packages: Iterable[Package], accepted: set[str]) -> tuple[list[str], set[str]]:
-    """Return the packages that may not be shipped, one a line, and the ids of the ignores that were needed."""
-    closing, used = [], set()
+def refused_packages(packages: Iterable[Package], accepted: set[str]) -> tuple[list[str], set[str]]:
+    """Return the refused packages, one per line, and the ids of the ignores that were needed."""
+    blocking, used = [], set()
     for package in packages:
         names = {package.name, f"{package.name}@{package.version}"} & accepted
-        bad = refused_in(package.license, accepted=set())
-        if not bad:
+        refused = refused_licenses(package.license, accepted=set())
+        if not refused:
             continue
         if names:
             used |= names
-        elif refused_in(package.license, accepted=accepted):
-            closing.append(str(package))
+        elif refused_licenses(package.license, accepted=accepted):
+            blocking.append(str(package))
         else:
-            used |= bad & accepted
-    return sorted(set(closing)), used
+            used |= refused & accepted
+    return sorted(set(blocking)), used
 
 
-def refused_in(expression: str, *, accepted: set[str]) -> set[str]:
-    """Return the parts of an SPDX expression for which it is refused; of alternatives, the best is taken."""
-    from license_expression import ExpressionError  # noqa: PLC0415 - only where licenses are checked
-
+def refused_licenses(expression: str, *, accepted: set[str]) -> set[str]:
+    """Return the licenses of an SPDX expression that are refused; of alternatives (OR), those of the best one."""
     try:
         parsed = _licensing().parse(expression, validate=True)
-    except ExpressionError:
+    except Exception:  # noqa: BLE001 - besides ExpressionError also IndexError for "()", AssertionError for "(AND x"
         parsed = None
     if parsed is None:
         return {expression} - accepted if expression else {"none"}
@@ -137,7 +137,7 @@ def _refused(expression: Any, accepted: set[str]) -> set[str]:  # noqa: ANN401 -
 
 @functools.cache
 def _licensing() -> Any:  # noqa: ANN401 - the library has no types
-    """Return what reads SPDX expressions: it is made anew from all licenses each time."""
+    """Return the parser of SPDX expressions, which is expensive to build."""
     from license_expression import get_spdx_licensing  # noqa: PLC0415
 
     return get_spdx_licensing()
@@ -149,7 +149,7 @@ def _is_allowed(spdx_id: str) -> bool:
 
 @functools.cache
 def _categories() -> dict[str, str]:
-    """Return the category of each license, by its SPDX ids, today's and former ones; references are none of SPDX's."""
+    """Return the category of each license by its SPDX ids, current and former ones, without LicenseRef ids."""
     from license_expression import get_license_index  # noqa: PLC0415 - only where licenses are checked
 
     return {
@@ -160,15 +160,9 @@ def _categories() -> dict[str, str]:
     }
 
 
-def _list(answer: object) -> list[dict[str, Any]]:
-    if not isinstance(answer, list):
-        raise TypeError(f"{type(answer).__name__} instead of a list")
-    return answer
-
-
-def _license_of(package: dict[str, Any]) -> str:
-    """Return the license of a package.json, in today's form or one of the old ones."""
-    told = package.get("license") or package.get("licenses") or ""
-    options = told if isinstance(told, list) else [told]
+def _license(package: dict[str, Any]) -> str:
+    """Return the license of a package.json, in its current form or one of the deprecated ones."""
+    value = package.get("license") or package.get("licenses") or ""
+    options = value if isinstance(value, list) else [value]
     names = [str(option.get("type", "")) if isinstance(option, dict) else str(option) for option in options]
     return names[0] if len(names) == 1 else " OR ".join(f"({name})" for name in names)

@@ -1,6 +1,6 @@
-"""Secrets in the source, looked for with gitleaks.
+"""The search for secrets in the source, with gitleaks.
 
-Its `.gitleaks.toml`, `.gitleaksignore` and `gitleaks:allow` are honoured.
+The repository's `.gitleaks.toml`, `.gitleaksignore` and `gitleaks:allow` apply.
 Source: github.com/gitleaks/gitleaks, `detect`, 8.30.
 """
 
@@ -11,34 +11,39 @@ import string
 import dagger
 from dagger import dag
 
+from pipeline.core.documents import as_list
 from pipeline.core.errors import GateClosedError, StageFailedError
 
 SOURCE = "/source"
 REPORT = "/report.json"
 CONFIG = ".gitleaks.toml"
+SAMPLE = "slipway/sample.txt"
 
 
 def search_argv() -> list[str]:
-    """Look through the files of the working folder, not history; findings are read from the report, and never shown."""
+    """Search the files of the working directory, not the history; write the report, and print no secret."""
     argv = ["gitleaks", "detect", "--no-git", "--source", ".", "--redact", "--no-banner", "--exit-code", "0"]
     return [*argv, "--report-format", "json", "--report-path", REPORT]
 
 
 def parse_report(text: str) -> list[str]:
-    """Return the fingerprints of what was found, as .gitleaksignore takes them: FILE:RULE:LINE, never the secret.
+    """Return the fingerprints of the findings, as .gitleaksignore has them: FILE:RULE:LINE, never the secret.
 
     Raises:
-        StageFailedError: if the report has another form. One that cannot be read is not an empty one.
+        StageFailedError: if the report has another form: an unreadable report is not an empty one. The message does
+            not quote the report, which may contain secrets.
     """
     try:
-        found = json.loads(text) or []
-        return sorted({f"{leak['File']}:{leak['RuleID']}:{leak['StartLine']}" for leak in found})
-    except (ValueError, KeyError, TypeError) as error:
-        raise StageFailedError(f"secrets: gitleaks' report cannot be read: {error!r}") from error
+        findings = json.loads(text)
+        # gitleaks may write `null` for an empty list.
+        findings = [] if findings is None else as_list(findings)
+        return sorted({f"{finding['File']}:{finding['RuleID']}:{finding['StartLine']}" for finding in findings})
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise StageFailedError(f"secrets: cannot parse gitleaks' report: {type(error).__name__}") from error
 
 
-def bait() -> str:
-    """Return made-up secrets of several kinds, to see that a configuration looks for any."""
+def sample_secrets() -> str:
+    """Return random secrets of several kinds, with which a configuration is checked to find any."""
     letters = string.ascii_letters + string.digits
     lines = [
         f"token = 'ghp_{_random(letters, 36)}'",
@@ -52,51 +57,51 @@ def bait() -> str:
 
 
 async def search(source: dagger.Directory, image: str) -> str:
-    """Look for secrets in a source; return how it went.
+    """Search a source for secrets; return a one-line summary.
 
     Args:
-        source: what to look through.
+        source: the files to search.
         image: the image with gitleaks.
 
     Raises:
-        GateClosedError: with where they are.
-        StageFailedError: if gitleaks could not run.
+        GateClosedError: with the fingerprints of the findings.
+        StageFailedError: if gitleaks could not run, or the repository's configuration finds no secret at all.
     """
-    searcher = dag.container().from_(image).with_user("0")
-    own = await source.exists(CONFIG)
-    if own:
-        # In a folder of its own, where no path that is really ignored leads.
-        baited = dag.directory().with_file(CONFIG, source.file(CONFIG)).with_new_file("slipway/bait.txt", bait())
-        if not await _found(searcher, baited, image):
+    scanner = dag.container().from_(image).with_user("0")
+    has_config = await source.exists(CONFIG)
+    if has_config:
+        # A path that no allowlist of a real repository names.
+        sample = dag.directory().with_file(CONFIG, source.file(CONFIG)).with_new_file(SAMPLE, sample_secrets())
+        if not await _findings(scanner, sample, image):
             raise StageFailedError(
-                f"secrets: with {CONFIG} of the source nothing is found, not even what was put there to be",
-                hint="it needs rules: `[extend]` with `useDefault = true`; --skip secrets goes on without, and says so",
+                f"secrets: {CONFIG} of the source finds none of Slipway's sample secrets",
+                hint="add `[extend]` with `useDefault = true` to it, or run with --skip secrets",
             )
-    if found := await _found(searcher, source, image):
+    if findings := await _findings(scanner, source, image):
         raise GateClosedError(
-            f"secrets: {len(found)} in the source",
-            output="\n".join(found),
-            hint="take it out and revoke it: the history has it. The line of a false alarm goes into .gitleaksignore",
+            f"secrets: {len(findings)} in the source",
+            output="\n".join(findings),
+            hint="remove them and revoke them; add the line of a false positive to .gitleaksignore",
         )
-    return f"no secrets found{f', by the rules of {CONFIG}' if own else ''}"
+    return f"no secrets found{f', by the rules of {CONFIG}' if has_config else ''}"
 
 
-async def _found(searcher: dagger.Container, source: dagger.Directory, image: str) -> list[str]:
-    """Return the fingerprints of what is in a folder."""
-    searched = searcher.with_mounted_directory(SOURCE, source).with_workdir(SOURCE).with_exec(search_argv())
+async def _findings(scanner: dagger.Container, source: dagger.Directory, image: str) -> list[str]:
+    """Return the fingerprints of the secrets in a folder."""
+    scan = scanner.with_mounted_directory(SOURCE, source).with_workdir(SOURCE).with_exec(search_argv())
     try:
-        return parse_report(await searched.file(REPORT).contents())
+        return parse_report(await scan.file(REPORT).contents())
     except dagger.ExecError as error:
         raise StageFailedError(
             "secrets: gitleaks could not run",
             output=f"{error.stdout}\n{error.stderr}",
-            hint=f"these are its own words, not a finding; is {CONFIG} right?",
+            hint=f"this is an error of gitleaks, not a finding; check {CONFIG}",
         ) from error
     except dagger.QueryError as error:
         raise StageFailedError(
-            f"secrets: {image.partition('@')[0]} cannot be had",
+            f"secrets: cannot pull {image.partition('@')[0]}",
             output=str(error),
-            hint="give --gitleaks-image of a registry that is reachable; --skip secrets goes on without, and says so",
+            hint="give --gitleaks-image of a reachable registry, or run with --skip secrets",
         ) from error
 
 

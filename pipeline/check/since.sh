@@ -1,5 +1,5 @@
-# Prints since when each pin stands in the repository, a date a line; an empty one where that is not known.
-# Usage: sh since.sh QUERIES, two lines each: the pin, or nothing for the whole file; and the file
+# Prints the date on which each pin came into the repository, one per line; an empty line where it is unknown.
+# Usage: sh since.sh QUERIES. A query is two lines: the pin (empty: the last change of the file), and the file.
 set -eu
 shallow=$(git rev-parse --is-shallow-repository)
 while IFS= read -r pin && IFS= read -r file; do

@@ -32,6 +32,8 @@ class SlipwayError(FunctionError):
         self.problem = problem
         self.hint = hint
         self.output = tail(output)
+        # What a gate found before it closed, for the report of a failed run: a ScanResult.
+        self.result: object = None
         super().__init__(problem)
 
     def __str__(self) -> str:
@@ -119,6 +121,22 @@ class SmokeFailedError(SlipwayError):
     """The deployed release is not healthy, or is not the release that was deployed."""
 
     code = "smoke-failed"
+
+
+class StageStoppedError(SlipwayError):
+    """A stage failed and its error is recorded: the further stages are not run. Never shown to a user."""
+
+    code = "stage-stopped"
+
+
+class ShipmentFailedError(SlipwayError):
+    """A stage of `ship` failed; the summary says which, and has the code of its error."""
+
+    code = "shipment-failed"
+
+    def __str__(self) -> str:
+        """Return the summary alone: it ends with the headline."""
+        return self.problem
 
 
 @contextmanager

@@ -1,19 +1,59 @@
-"""What is told of failures and recoveries: any module's object with one function."""
+"""The interfaces that other modules implement. Slipway's own gates, builder and deployers implement them too."""
 
 from typing import Annotated, Protocol
 
-import anyio
+import dagger
 from dagger import Doc
 
-from pipeline.core.log import log
 from pipeline.core.sdk import function, interface
 
-SECONDS = 10.0
+
+@interface
+class Gate(Protocol):
+    """A gate of the source: a linter, a policy, a test that Slipway does not have."""
+
+    @function
+    async def check(self, source: Annotated[dagger.Directory, Doc("The folder of the service.")]) -> str:
+        """Judge the source. Return one line for the log; fail to close the gate."""
+        ...
+
+
+@interface
+class Builder(Protocol):
+    """Builds the image of a service for one platform."""
+
+    @function
+    def build(
+        self,
+        source: Annotated[dagger.Directory, Doc("The folder of the service.")],
+        platform: Annotated[str, Doc("Such as linux/arm64; empty for the engine's own.")],
+    ) -> dagger.Container:
+        """Return the image. Slipway labels, scans and publishes it."""
+        ...
+
+
+@interface
+class Deployer(Protocol):
+    """Deploys a release somewhere else than to Kubernetes."""
+
+    @function
+    async def deploy(
+        self,
+        reference: Annotated[str, Doc("The image, host/path@sha256:…")],
+        environment: Annotated[str, Doc("Name of the environment, such as staging.")],
+    ) -> str:
+        """Deploy the image and wait until it is ready. Return the URL at which the smoke test reaches it."""
+        ...
+
+    @function
+    async def rollback(self, environment: Annotated[str, Doc("Name of the environment.")]) -> str:
+        """Restore what ran before `deploy`, after a failure. Return one line for the log."""
+        ...
 
 
 @interface
 class Notifier(Protocol):
-    """Whatever tells people: a chat, a pager, an issue. `examples/notifier` is one."""
+    """Notifies people: a chat, a pager, an issue. `examples/notifier` is one."""
 
     @function
     async def notify(
@@ -21,19 +61,5 @@ class Notifier(Protocol):
         event: Annotated[str, Doc("failed or recovered.")],
         report: Annotated[str, Doc("The report, as report.json has it.")],
     ) -> str:
-        """Tell of a run."""
+        """Send the notification."""
         ...
-
-
-async def tell(notifier: Notifier, event: str, report: str, *, seconds: float = SECONDS) -> None:
-    """Call a notifier. Its own failure is one line at the terminal, and it is given up after some seconds."""
-    try:
-        with anyio.move_on_after(seconds) as scope:
-            await notifier.notify(event, report)
-    except Exception as error:  # noqa: BLE001 - whatever a notifier of somebody else's does, the run goes on
-        log("notify", f"warning: the notifier failed: {' '.join(str(error).split())}")
-        return
-    if scope.cancelled_caught:
-        log("notify", f"warning: the notifier was given up after {seconds:g} s")
-    else:
-        log("notify", f"told that it {event}")

@@ -1,7 +1,8 @@
-"""Trying again what a network may break, and only that."""
+"""Repeating what failed for a transient reason, and only that."""
 
 import re
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import anyio
 import dagger
@@ -9,7 +10,9 @@ import dagger
 from pipeline.core.errors import RegistryError
 from pipeline.core.log import log
 
-ATTEMPTS = 5
+T = TypeVar("T")
+
+MAX_ATTEMPTS = 5
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
 
@@ -23,10 +26,7 @@ _TRANSIENT = re.compile(
 
 
 def is_transient(message: str) -> bool:
-    """Whether an engine's words tell of something that may pass: 5xx, 429, a reset, a timeout.
-
-    What a registry says on purpose (401, 403, 404 and the like) comes again, so it is not tried again.
-    """
+    """Whether a retry may succeed: after 5xx, 429, a reset, a timeout; not after 401, 403, 404 and the like."""
     return bool(_TRANSIENT.search(message)) and not _REFUSED.search(message)
 
 
@@ -35,32 +35,46 @@ def pause(attempt: int) -> float:
     return min(FIRST_PAUSE * 2.0 ** (attempt - 1), LONGEST_PAUSE)
 
 
-async def retry(work: Callable[[], Awaitable[str]], *, stage: str, what: str) -> str:
-    """Do `work`, again after what may pass, five times at the most.
+async def retry_transient(
+    work: Callable[[], Awaitable[T]], is_transient: Callable[[dagger.QueryError], bool], *, stage: str, action: str
+) -> T:
+    """Return what `work` returns; repeat it after a transient failure, five attempts at most.
+
+    Args:
+        work: what may fail.
+        is_transient: whether a failure may be gone at the next attempt.
+        stage: for the log.
+        action: what `work` does, for the log.
+
+    Raises:
+        dagger.QueryError: the last failure, as it is.
+    """
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        try:
+            return await work()
+        except dagger.QueryError as error:
+            if attempt == MAX_ATTEMPTS or not is_transient(error):
+                raise
+            stderr = error.stderr if isinstance(error, dagger.ExecError) else str(error)
+            reason = "".join(stderr.strip().splitlines()[-1:])
+            wait = pause(attempt)
+            log(stage, f"{action}: attempt {attempt} of {MAX_ATTEMPTS} failed ({reason}), again in {wait:.0f} s")
+            await anyio.sleep(wait)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+async def retry(work: Callable[[], Awaitable[str]], *, stage: str, action: str) -> str:
+    """Return what a request to a registry returns; repeat it after a transient failure, five attempts at most.
 
     Raises:
         RegistryError: when refused, or after the last attempt.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            return await work()
-        except dagger.QueryError as error:
-            words = str(error).strip()
-            if not is_transient(words):
-                raise RegistryError(
-                    f"{stage}: {what} was refused",
-                    output=words,
-                    hint="check the address, the user and the password",
-                ) from error
-            if attempt == ATTEMPTS:
-                raise RegistryError(
-                    f"{stage}: {what} failed {ATTEMPTS} times",
-                    output=words,
-                    hint="look at the registry, then run again",
-                ) from error
-            log(
-                stage,
-                f"attempt {attempt} of {ATTEMPTS} failed ({words.splitlines()[-1]}), again in {pause(attempt):.0f} s",
-            )
-            await anyio.sleep(pause(attempt))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    try:
+        return await retry_transient(work, lambda error: is_transient(str(error)), stage=stage, action=action)
+    except dagger.QueryError as error:
+        output = str(error).strip()
+        if is_transient(output):
+            problem, hint = f"{action} failed {MAX_ATTEMPTS} times", "look at the registry, then run again"
+        else:
+            problem, hint = f"{action} was refused", "check the address, the user and the password"
+        raise RegistryError(f"{stage}: {problem}", output=output, hint=hint) from error

@@ -37,7 +37,7 @@ __all__ = ["FunctionError", "check", "field", "function", "interface", "object_t
 
 
 def uncached(func: F) -> F:
-    """Declare a function of the API whose result is never cached, because it touches the world."""
+    """Declare a function of the API that is never answered from cache, because it touches the world."""
     decorate: Any = dagger.function
     return cast("F", decorate(cache="never")(func))
 

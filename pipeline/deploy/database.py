@@ -1,4 +1,4 @@
-"""The PostgreSQL beside which services are tested and rehearsed. It holds nothing that anyone would miss."""
+"""The throwaway PostgreSQL with which services are tested and rehearsed."""
 
 import dagger
 from dagger import dag
@@ -7,7 +7,7 @@ NAME = "slipway"
 
 
 def database(image: str) -> dagger.Container:
-    """Return a PostgreSQL that any user of its private network may enter: it has no password to leak."""
+    """Return a PostgreSQL without a password, which only its private network reaches."""
     return (
         dag.container()
         .from_(image)

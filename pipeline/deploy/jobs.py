@@ -1,176 +1,97 @@
-"""Jobs in the cluster, of the release's own image: its migrations, and the smoke test from inside."""
+"""Running Jobs in an environment's namespace, and removing those of killed runs."""
 
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
 
-from pipeline.core.errors import ClusterError, InvalidInputError, NotReadyError, SmokeFailedError, StageFailedError
+from pipeline.core import clock
+from pipeline.core.errors import ClusterError, NotReadyError, StageFailedError
 from pipeline.core.log import log
-from pipeline.deploy import smoke
+from pipeline.deploy.context import DeployContext
 from pipeline.kubernetes import manifests, rollout
-from pipeline.kubernetes.cluster import Cluster
+from pipeline.kubernetes.client import ClusterClient, get_one
+from pipeline.kubernetes.job_manifests import SERVICE_LABEL, container_of
 from pipeline.kubernetes.manifests import Manifest
 from pipeline.kubernetes.watch import tail_logs
-from pipeline.oci.references import DigestReference
+from pipeline.observe.history import History
 
-MIGRATION = ("node", "dist/migrate.js")
-MIGRATION_SECONDS = 600
-SMOKE_SECONDS = 300
-POLL_SECONDS = 1
-PODLESS_SECONDS = 10
-GONE_SECONDS = 90
-TERMINATION_LOG = "/dev/termination-log"
+JOB_LABEL = "batch.kubernetes.io/job-name"
 
 
-async def migrate(
-    cluster: Cluster,
-    objects: Sequence[Manifest],
-    service: str,
-    reference: DigestReference,
-    run: str,
-    *,
-    what: str,
-    dry: bool,
-) -> str:
-    """Run a release's migrations; return what they said.
+async def remove_leftovers(context: DeployContext, past: History) -> None:
+    """Remove all Jobs of a service and their files, and wait until the pods are gone: migrations must not overlap.
 
-    Args:
-        cluster: where.
-        objects: the manifests that the release was put into.
-        service: name of the service.
-        reference: the release.
-        run: the run that this is a part of.
-        what: what is being done, for errors.
-        dry: change nothing, and tell what would be done.
+    To be called while the environment is held: then only runs that were killed can have left any.
 
     Raises:
-        SlipwayError: if they fail, are not done in time, or cannot be started.
+        NotReadyError: if a pod is not gone by the deadline.
     """
-    role = "migrate-dry-run" if dry else "migrate"
-    command = [*MIGRATION, *(["--dry-run"] if dry else [])]
-    deployment = manifests.deployment_of_release(objects, reference)
-    work = manifests.job(deployment, service, reference, role=role, run=run, command=command, seconds=MIGRATION_SECONDS)
-    if dry:
-        # The service's own account may not be there yet, and nothing is to be changed for a rehearsal.
-        work["spec"]["template"]["spec"].pop("serviceAccountName", None)
-    told = f"migration{', dry run' if dry else ''}"
-    hint = "nothing was changed" if dry else "the database may be half migrated: look at it before anything else"
-    async with _made(cluster, [work], what=f"{what}: {told}"):
-        pod = await _ended(cluster, work, what=f"{what}: {told}", seconds=MIGRATION_SECONDS, hint=hint)
-        said = await tail_logs(cluster, str(pod["metadata"]["name"]), manifests.container_of(work))
-    log("deploy", f"{told} done")
-    return said
-
-
-async def ask_from_inside(
-    cluster: Cluster,
-    objects: Sequence[Manifest],
-    service: str,
-    reference: DigestReference,
-    run: str,
-    *,
-    commit: str,
-    test: str,
-    attempts: int,
-    what: str,
-) -> int:
-    """Smoke-test a release through its Service; return how many attempts it took.
-
-    Args:
-        cluster: where.
-        objects: the manifests that the release was put into.
-        service: name of the service.
-        reference: the release.
-        run: the run that this is a part of.
-        commit: what /version must answer.
-        test: the service's own test, or empty.
-        attempts: how often to try.
-        what: what is being done, for errors.
-
-    Raises:
-        SlipwayError: if it fails, or cannot be asked.
-    """
-    deployment = manifests.deployment_of_release(objects, reference)
-    door = manifests.service_of(objects, deployment)
-    if door is None:
-        raise InvalidInputError(f"{what}: no Service leads to the pods", hint="add one to the manifests, or give --url")
-    base = f"http://{door['metadata']['name']}.{cluster.namespace}:{door['spec']['ports'][0]['port']}"
-    command = smoke.argv(TERMINATION_LOG, base, commit, attempts, test=bool(test))
-    work = manifests.job(deployment, service, reference, role="smoke", run=run, command=command, seconds=SMOKE_SECONDS)
-    files = {smoke.SCRIPT: smoke.smoke_script()} | ({smoke.TEST: test} if test else {})
-    scripts = manifests.scripts(work, files)
-    manifests.mount(work, scripts, smoke.FOLDER)
-    async with _made(cluster, [scripts, work], what=what):
-        hint = "the test itself could not run: its words stand above"
-        pod = await _ended(cluster, work, what=what, seconds=SMOKE_SECONDS, hint=hint)
-    answer = rollout.message_of(pod)
-    if not answer:
-        raise SmokeFailedError(f"{what}: {smoke.NO_RESULT}", hint="its own test must return or throw, not exit")
-    return smoke.judged(answer, str(reference), attempts, what=what, hint="what it answered stands above")
-
-
-async def remove_all(cluster: Cluster, service: str, *, what: str) -> None:
-    """Remove all Jobs and scripts of a service, and wait until their pods are gone: two migrations must never meet.
-
-    Raises:
-        NotReadyError: if a pod does not go in time.
-    """
-    selector = f"--selector={manifests.PREFIX}/service={service}"
-    await cluster.ask(["delete", "jobs,configmaps", selector, "--wait=false"], what=what)
-    began = time.monotonic()
-    while pods := await cluster.objects("pods", selector, what=what):
-        if time.monotonic() - began > GONE_SECONDS:
+    last = past.deployments[-1] if past.deployments else None
+    if last and last.result == "running":
+        log("deploy", f"the last run, started at {last.started_at}, never ended; this one repairs it")
+    labels = {SERVICE_LABEL: context.service}
+    await context.client.delete_selected(["jobs", "configmaps"], labels)
+    started = clock.monotonic()
+    while pods := await context.client.find(["pods"], labels=labels):
+        if clock.monotonic() - started > context.timing.leftover_seconds:
             raise NotReadyError(
-                f"{what}: pod {pods[0]['metadata']['name']} of a run that was killed does not end",
-                hint="look at it: its node may be gone; then remove it, and run again",
+                f"pod {pods[0]['metadata']['name']} of a killed run does not end",
+                hint="its node may be lost: look at it, delete the pod, and run again",
             )
-        await anyio.sleep(POLL_SECONDS)
+        await anyio.sleep(context.timing.job_poll_seconds)
 
 
 @asynccontextmanager
-async def _made(cluster: Cluster, objects: Sequence[Manifest], *, what: str) -> AsyncIterator[None]:
-    """Create objects for the time of the body; they are removed in any case."""
-    try:
-        for made in objects:
-            if not await cluster.create(made, what=what):
-                raise ClusterError(f"{what}: there is {manifests.identity(made)} already", hint="run again")
-        yield
-    finally:
-        with anyio.CancelScope(shield=True):
-            await cluster.remove(map(manifests.identity, objects), what=what)
+async def run_job(
+    context: DeployContext, job: Manifest, files: Sequence[Manifest] = (), *, hint: str
+) -> AsyncIterator[Manifest]:
+    """Run a Job; its pod, which succeeded, is there during the body. Job and files are deleted in any case.
 
-
-async def _ended(cluster: Cluster, work: Manifest, *, what: str, seconds: int, hint: str) -> Manifest:
-    """Wait for a Job's end; return its pod, which succeeded.
+    Args:
+        context: the environment.
+        job: the Job.
+        files: objects that it needs.
+        hint: what to try if it fails.
 
     Raises:
-        StageFailedError: if it failed or can never start: at once, with its last words.
-        NotReadyError: when time is up.
+        StageFailedError: as soon as it failed or can never start, with its state and the end of its log.
+        NotReadyError: if it has not ended by its deadline.
     """
-    name = work["metadata"]["name"]
-    container = manifests.container_of(work)
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
-        job = await cluster.read("get", "job", name, what=what)
-        pods = await cluster.objects("pods", f"--selector=batch.kubernetes.io/job-name={name}", what=what)
-        status = job.get("status") or {}
+    objects = [*files, job]
+    try:
+        for manifest in objects:
+            if not await context.client.create(manifest):
+                raise ClusterError(f"{manifests.identity(manifest)} exists already", hint="run again")
+        yield await _wait_until_ended(context, job, hint)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await context.client.delete(map(manifests.identity, objects))
+
+
+async def _wait_until_ended(context: DeployContext, job: Manifest, hint: str) -> Manifest:
+    """Wait until a Job ends; return its pod."""
+    name, seconds = str(job["metadata"]["name"]), int(job["spec"]["activeDeadlineSeconds"])
+    client = context.client
+    started = clock.monotonic()
+    while (elapsed := clock.monotonic() - started) < seconds:
+        live = await get_one(client, manifests.identity(job)) or {}
+        pods = await client.find(["pods"], labels={JOB_LABEL: name})
+        status = live.get("status") or {}
         if status.get("succeeded") and pods:
-            return dict(pods[-1])
+            return pods[-1]
         reason = next((text for pod in pods if (text := rollout.terminal_reason(pod))), "")
         if status.get("failed") or reason:
-            words = await tail_logs(cluster, pods[-1]["metadata"]["name"], container) if pods else ""
-            told = [line for pod in pods for line in rollout.describe_pod(pod)]
-            raise StageFailedError(f"{what}: {reason or 'it failed'}", output="\n".join([*told, words]), hint=hint)
-        if not pods and time.monotonic() - began > PODLESS_SECONDS and (why := await _why_no_pod(cluster, name)):
-            raise StageFailedError(f"{what}: its pod cannot be created", output="\n".join(why), hint=hint)
-        await anyio.sleep(POLL_SECONDS)
-    raise NotReadyError(f"{what}: not done within {seconds} s", hint=hint)
+            lines = [line for pod in pods for line in rollout.describe_pod(pod)]
+            lines += [await tail_logs(client, pods[-1]["metadata"]["name"], container_of(job))] if pods else []
+            raise StageFailedError(reason or "the Job failed", output="\n".join(lines), hint=hint)
+        if not pods and elapsed > context.timing.no_pod_seconds and (warnings := await _warnings(client, name)):
+            raise StageFailedError("its pod cannot be created", output="\n".join(warnings), hint=hint)
+        await anyio.sleep(context.timing.job_poll_seconds)
+    raise NotReadyError(f"not done within {seconds} s", hint=hint)
 
 
-async def _why_no_pod(cluster: Cluster, job: str) -> list[str]:
-    """Return what the cluster says about a Job that got no pod."""
-    about = f"--field-selector=involvedObject.kind=Job,involvedObject.name={job},type=Warning"
-    found = await cluster.objects("events", about, what="events")
-    return [f"{event.get('reason')}: {event.get('message')}" for event in found]
+async def _warnings(client: ClusterClient, job: str) -> list[str]:
+    """Return the cluster's warnings about a Job."""
+    fields = {"involvedObject.kind": "Job", "involvedObject.name": job, "type": "Warning"}
+    return [f"{event.get('reason')}: {event.get('message')}" for event in await client.find(["events"], fields=fields)]

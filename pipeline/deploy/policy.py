@@ -1,4 +1,4 @@
-"""What manifests must hold before anything is applied. Pure functions.
+"""The policy that manifests must meet before anything is applied. Pure functions.
 
 Sources: Kubernetes API v1.34; the "restricted" Pod Security Standard.
 """
@@ -10,7 +10,7 @@ from pipeline.core.errors import InvalidInputError
 from pipeline.kubernetes import schemas
 from pipeline.kubernetes.manifests import Manifest, containers_of, deployment_of, group_of, identity, is_release
 
-# What Slipway deploys; all else belongs to who runs the cluster.
+# What Slipway deploys; other kinds are the cluster administrator's.
 KINDS = {
     ("apps", "Deployment"),
     ("", "Service"),
@@ -22,7 +22,7 @@ KINDS = {
     ("networking.k8s.io", "NetworkPolicy"),
     ("gateway.networking.k8s.io", "HTTPRoute"),
 }
-# Of the Pod Security Standard.
+# Allowed by the Pod Security Standard.
 VOLUMES = {
     "configMap",
     "csi",
@@ -37,37 +37,39 @@ PROBES = ("livenessProbe", "readinessProbe")
 SECCOMP = {"RuntimeDefault", "Localhost"}
 
 
-def check(manifests: Sequence[Manifest], name: str, *, what: str) -> None:
+def check(manifests: Sequence[Manifest], service: str) -> None:
     """Check manifests against the schemas of Kubernetes and the policy for services.
 
     Raises:
-        InvalidInputError: with all that is wrong, a line each.
+        InvalidInputError: with all violations, a line each.
     """
-    if problems := schemas.violations(manifests) or violations(manifests, name):
+    if problems := schemas.violations(manifests) or violations(manifests, service):
         raise InvalidInputError(
-            f"{what}: the manifests may not be applied",
+            "the manifests violate the schemas of Kubernetes or Slipway's policy",
             output="\n".join(problems),
-            hint="docs/kubernetes.md tells what they must hold, and why",
+            hint="docs/kubernetes.md lists what manifests must contain, and why",
         )
 
 
-def violations(manifests: Sequence[Manifest], name: str) -> list[str]:
-    """Return what keeps manifests from being applied, one line each; empty where they may be."""
+def violations(manifests: Sequence[Manifest], service: str) -> list[str]:
+    """Return what prevents manifests from being applied, one line each; empty if nothing does."""
     problems = [problem for manifest in manifests for problem in _of_any(manifest)]
-    deployment = deployment_of(manifests, name)
-    problems += [p for m in manifests if m["kind"] == "Deployment" for p in _of_deployment(m, name)]
+    deployment = deployment_of(manifests, service)
+    problems += [p for m in manifests if m["kind"] == "Deployment" for p in _of_deployment(m, service)]
     labels = deployment["spec"].get("template", {}).get("metadata", {}).get("labels") or {}
     for manifest in manifests:
-        selector = (manifest.get("spec") or {}).get("selector")
-        if manifest["kind"] == "PodDisruptionBudget":
-            selector = (selector or {}).get("matchLabels")
-        if (
-            manifest["kind"] in {"Service", "PodDisruptionBudget"}
-            and selector
-            and not selector.items() <= labels.items()
-        ):
+        selector = _pod_selector(manifest)
+        if selector and not selector.items() <= labels.items():
             problems.append(f"{identity(manifest)}: its selector matches no pod of {identity(deployment)}")
     return list(dict.fromkeys(problems))
+
+
+def _pod_selector(manifest: Manifest) -> Mapping[str, str]:
+    """Return the labels by which a Service or PodDisruptionBudget selects pods."""
+    selector = (manifest.get("spec") or {}).get("selector") or {}
+    if manifest["kind"] == "PodDisruptionBudget":
+        return selector.get("matchLabels") or {}
+    return selector if manifest["kind"] == "Service" else {}
 
 
 def _of_any(manifest: Manifest) -> Iterable[str]:
@@ -77,29 +79,29 @@ def _of_any(manifest: Manifest) -> Iterable[str]:
         yield f"{identity(manifest)}: metadata.namespace is chosen by the environment, not by the manifest"
 
 
-def _of_deployment(deployment: Manifest, name: str) -> Iterable[str]:
-    """Tell of a Deployment: the release's, or another."""
-    what = identity(deployment)
+def _of_deployment(deployment: Manifest, service: str) -> Iterable[str]:
+    """Return the problems of a Deployment: the release's, or another."""
+    name = identity(deployment)
     spec = deployment["spec"]
     template = spec.get("template") or {}
     labels = (template.get("metadata") or {}).get("labels") or {}
     matches = (spec.get("selector") or {}).get("matchLabels") or {}
     if not matches or not matches.items() <= labels.items():
-        yield f"{what}: its selector does not match its own pods"
+        yield f"{name}: its selector does not match its own pods"
     if spec.get("replicas") == 0:
-        yield f"{what}: replicas is 0: nothing would run"
+        yield f"{name}: replicas is 0: nothing would run"
     if spec.get("paused"):
-        yield f"{what}: it is paused: nothing would be rolled out"
+        yield f"{name}: it is paused: nothing would be rolled out"
     pod = template.get("spec") or {}
-    yield from (f"{what}: {problem}" for problem in _of_pod(pod))
+    yield from (f"{name}: {problem}" for problem in _of_pod(pod))
     for container in containers_of(deployment):
-        told = f"{what}: container {container.get('name')}"
+        where = f"{name}: container {container.get('name')}"
         security = [*_of_container(container), *_of_security(container, pod.get("securityContext") or {})]
-        yield from (f"{told}: {problem}" for problem in security)
-        if is_release(container, name):
-            yield from (f"{told}: it has no {probe}" for probe in PROBES if probe not in container)
+        yield from (f"{where}: {problem}" for problem in security)
+        if is_release(container, service):
+            yield from (f"{where}: it has no {probe}" for probe in PROBES if probe not in container)
         elif "@sha256:" not in str(container.get("image", "")):
-            yield f"{told}: image {str(container.get('image', ''))!r} is not by digest"
+            yield f"{where}: image {str(container.get('image', ''))!r} is not by digest"
 
 
 def _of_pod(pod: Mapping[str, Any]) -> Iterable[str]:
@@ -124,19 +126,20 @@ def _of_container(container: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _of_security(container: Mapping[str, Any], pod: Mapping[str, Any]) -> Iterable[str]:
-    """Tell of a container's security context; the pod's holds where it says nothing."""
+    """Return the problems of a container's security context, which overrides the pod's."""
     own = container.get("securityContext") or {}
-    both = {**pod, **own}
+    effective = {**pod, **own}
     capabilities = own.get("capabilities") or {}
     added = set(capabilities.get("add") or []) - {"NET_BIND_SERVICE"}
-    must = {
+    profile = (effective.get("seccompProfile") or {}).get("type")
+    required = {
         "privileged is not allowed": not own.get("privileged"),
         "allowPrivilegeEscalation must be false": own.get("allowPrivilegeEscalation") is False,
         "readOnlyRootFilesystem must be true": own.get("readOnlyRootFilesystem") is True,
         "procMount must be Default": own.get("procMount", "Default") == "Default",
         "capabilities must drop ALL": "ALL" in (capabilities.get("drop") or []),
         f"capabilities {', '.join(sorted(added))} are not allowed": not added,
-        "it must run as non-root": both.get("runAsNonRoot") and both.get("runAsUser") != 0,
-        "seccompProfile must be RuntimeDefault or Localhost": (both.get("seccompProfile") or {}).get("type") in SECCOMP,
+        "it must run as non-root": effective.get("runAsNonRoot") and effective.get("runAsUser") != 0,
+        "seccompProfile must be RuntimeDefault or Localhost": profile in SECCOMP,
     }
-    return [problem for problem, holds in must.items() if not holds]
+    return [problem for problem, holds in required.items() if not holds]

@@ -30,7 +30,7 @@ if (testModule) checks["round trip"] = async () => {
   await Promise.race([(await import(testModule)).default(base), late]);
 };
 
-// fetch says "fetch failed"; why it failed stands in its cause.
+// fetch says "fetch failed"; the reason is in its cause.
 const reason = (error) => [error.message, error.cause?.code ?? error.cause?.message].filter(Boolean).join(": ");
 
 let passed = false;

@@ -1,5 +1,6 @@
-"""The smoke test: how a service is asked, and what its answers mean. The same in a rehearsal and in a cluster."""
+"""The smoke test: how a service is asked, and what its answers mean. It is the same in a rehearsal and in a cluster."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -9,28 +10,97 @@ import dagger
 from dagger import dag
 
 from pipeline.core.errors import InvalidInputError, SmokeFailedError
-from pipeline.core.execution import run_id
+from pipeline.core.execution import with_run_id
 from pipeline.core.log import log
 from pipeline.core.programs import program
 
-ATTEMPTS = 10
+SMOKE_ATTEMPTS = 10
 FOLDER = "/slipway"
 SCRIPT, TEST = "smoke.mjs", "test.mjs"
 RESULT = f"{FOLDER}/result.json"
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-NO_RESULT = "the test ended without a result"
+NO_RESULT_HINT = "the service's own test must return or throw, not exit"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SmokeOptions:
+    """How a deployed release is tested.
+
+    Args:
+        test: the service's own test, a JavaScript module; or empty.
+        url: the service's address; empty for inside the cluster.
+        url_service: a service of the engine that has the address's host as its name there; or None.
+        attempts: how many attempts at most.
+    """
+
+    test: str = ""
+    url: str = ""
+    url_service: dagger.Service | None = None
+    attempts: int = SMOKE_ATTEMPTS
+
+    @property
+    def services(self) -> dict[str, dagger.Service]:
+        """The services of the engine that the test needs, by host name."""
+        return {str(urlsplit(self.url).hostname): self.url_service} if self.url_service else {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SmokeTest:
+    """The smoke test of one release.
+
+    Args:
+        reference: of the release, for messages.
+        commit: that /version must answer.
+        test: the service's own test, a JavaScript module; or empty.
+        attempts: how many attempts at most.
+    """
+
+    reference: str
+    commit: str
+    test: str = ""
+    attempts: int = SMOKE_ATTEMPTS
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that `argv` needs in FOLDER, by name."""
+        return {SCRIPT: smoke_script()} | ({TEST: self.test} if self.test else {})
+
+    def argv(self, result: str, url: str) -> list[str]:
+        """Return the command that tests the service at an address, and writes the result to a file."""
+        test = [f"{FOLDER}/{TEST}"] if self.test else []
+        return ["node", f"{FOLDER}/{SCRIPT}", result, url, self.commit, str(self.attempts), *test]
+
+    def judge(self, result: Mapping[str, Any]) -> int:
+        """Log what was checked; return the number of attempts.
+
+        Raises:
+            SmokeFailedError: if the last attempt failed, or there is no result.
+        """
+        if not result:
+            raise SmokeFailedError(f"{self.reference}: the test ended without a result", hint=NO_RESULT_HINT)
+        if not result["passed"]:
+            raise SmokeFailedError(
+                f"{self.reference} failed {result['attempts']} of {self.attempts} attempts",
+                output="\n".join(result["checks"]),
+                hint="its answers are shown above; deploy it alone, and send it the same requests",
+            )
+        for check in result["checks"]:
+            log("smoke", check)
+        return int(result["attempts"])
 
 
 def check_url(url: str, service: dagger.Service | None) -> str:
-    """Return a service's address, as the test gets it: without a slash at its end.
+    """Return a service's address without a slash at its end; an empty one for none.
 
     Args:
         url: http(s)://host[:port][/path].
-        service: of the engine, which has the address's host as its name there; or None.
+        service: a service of the engine that has the address's host as its name there; or None.
 
     Raises:
-        InvalidInputError: if it is of another form, or its host cannot be meant.
+        InvalidInputError: if it is malformed, or its host is the test's own container.
     """
+    if not url:
+        return ""
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
         raise InvalidInputError(
@@ -47,81 +117,31 @@ def check_url(url: str, service: dagger.Service | None) -> str:
 
 
 def smoke_script() -> str:
-    """Return the script."""
+    """Return the program that tests a service."""
     return program("pipeline.deploy", SCRIPT)
 
 
-def argv(result: str, base: str, commit: str, attempts: int, *, test: bool) -> list[str]:
-    """Return the command that asks a service.
+async def ask_url(tool_image: str, smoke_test: SmokeTest, url: str, services: Mapping[str, dagger.Service]) -> int:
+    """Test a service from a container of the engine; return the number of attempts. It always runs, never cached.
 
     Args:
-        result: the file that the answer is written to.
-        base: the service's address.
-        commit: the commit that /version must answer.
-        attempts: how often to try.
-        test: whether the service's own test is there, too.
-    """
-    own = [f"{FOLDER}/{TEST}"] if test else []
-    return ["node", f"{FOLDER}/{SCRIPT}", result, base, commit, str(attempts), *own]
-
-
-async def ask(
-    node_image: str,
-    base: str,
-    commit: str,
-    attempts: int,
-    *,
-    test: str,
-    release: str,
-    what: str,
-    services: Mapping[str, dagger.Service] | None = None,
-) -> int:
-    """Ask a service from a container of the engine; return how many attempts it took. It always runs.
-
-    Args:
-        node_image: the image with Node.
-        base: the service's address.
-        commit: the commit that /version must answer.
-        attempts: how often to try.
-        test: the service's own test, or empty.
-        release: what is asked, for errors.
-        what: what is being done, for errors.
-        services: of the engine, by the name that the address has.
+        tool_image: with Node.
+        smoke_test: the test.
+        url: the service's address.
+        services: of the engine, by the host name that the address has.
 
     Raises:
-        SmokeFailedError: with what the last attempt was told, or if the test ended without a result.
+        SmokeFailedError: with the answers of the last attempt, or if the test ended without a result.
     """
-    client = dag.container().from_(node_image).with_new_file(f"{FOLDER}/{SCRIPT}", smoke_script())
-    if test:
-        client = client.with_new_file(f"{FOLDER}/{TEST}", test)
-    for name, service in (services or {}).items():
+    client = dag.container().from_(tool_image).with_(with_run_id)
+    for name, content in smoke_test.files.items():
+        client = client.with_new_file(f"{FOLDER}/{name}", content)
+    for name, service in services.items():
         client = client.with_service_binding(name, service)
-    client = client.with_env_variable("SLIPWAY_RUN", run_id())
-    command = argv(RESULT, base, commit, attempts, test=bool(test))
     try:
-        answer = json.loads(await client.with_exec(command).file(RESULT).contents())
+        result = json.loads(await client.with_exec(smoke_test.argv(RESULT, url)).file(RESULT).contents())
     except dagger.QueryError as error:
         raise SmokeFailedError(
-            f"{what}: {release}: {NO_RESULT}",
-            output=str(error),
-            hint="the service's own test must return or throw, not exit",
+            f"{smoke_test.reference}: the test ended without a result", output=str(error), hint=NO_RESULT_HINT
         ) from error
-    hint = "what it answered stands above; deploy it alone and ask it the same"
-    return judged(answer, release, attempts, what=what, hint=hint)
-
-
-def judged(answer: Mapping[str, Any], release: str, attempts: int, *, what: str, hint: str) -> int:
-    """Say what was checked; return how many attempts it took.
-
-    Raises:
-        SmokeFailedError: if the answer is that it failed.
-    """
-    if not answer["passed"]:
-        raise SmokeFailedError(
-            f"{what}: {release} failed {answer['attempts']} of {attempts} attempts",
-            output="\n".join(answer["checks"]),
-            hint=hint,
-        )
-    for check in answer["checks"]:
-        log("smoke", check)
-    return int(answer["attempts"])
+    return smoke_test.judge(result)

@@ -1,1 +1,1 @@
-"""Kubernetes, as Slipway uses it: one namespace through kubectl, what may be applied there, and how it goes."""
+"""Kubernetes without Slipway's policy: a client, manifests, rollouts and Leases."""

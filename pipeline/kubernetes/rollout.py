@@ -1,4 +1,4 @@
-"""How a rollout goes: done, going on, or beyond healing. A pure function of what the cluster tells.
+"""The progress of a rollout: done, in progress, or failed for good. Pure functions of what the cluster reports.
 
 Sources: Kubernetes API v1.34, `Deployment.status`, `Pod.status.containerStatuses`; the kubelet's reasons for waiting.
 """
@@ -10,44 +10,46 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-Manifest = dict[str, Any]
+from pipeline.core import clock
+from pipeline.core.documents import mapping
+from pipeline.kubernetes.manifests import Manifest
 
-# Waiting for these is in vain: nothing but another release, or another manifest, can heal them.
+# Only another release or another manifest can fix these, so waiting is useless.
 TERMINAL_REASONS = {
     "InvalidImageName": "the image's name is not valid",
-    "ErrImageNeverPull": "the node may not pull the image and does not have it",
-    "CreateContainerConfigError": "the container's configuration names what is not there: a Secret or ConfigMap",
+    "ErrImageNeverPull": "the node does not have the image, and imagePullPolicy forbids to pull it",
+    "CreateContainerConfigError": "the container's configuration names a Secret or ConfigMap that does not exist",
     "RunContainerError": "the container's command cannot be run",
 }
 PULLING = {"ErrImagePull", "ImagePullBackOff"}
-# What a registry says of an image that it will never give: unlike 5xx and time-outs.
+# Answers of a registry that will not change, unlike 5xx and timeouts.
 NO_SUCH_IMAGE = re.compile(
     r"not found|manifest unknown|does not exist|unauthorized|denied|forbidden|no match for platform", re.IGNORECASE
 )
 CRASHES = 3
 REVISION = "deployment.kubernetes.io/revision"
 HINTS = {
-    "image": "check that the cluster may pull from that registry (imagePullSecrets), and that it has the digest",
-    "crash": "its last words stand above: run the image with the same environment",
+    "image": "check that the cluster can pull from that registry (imagePullSecrets), and that it has the digest",
+    "crash": "run the image with the same environment; the end of its log is shown above",
     "config": "create the Secret or ConfigMap that it names, in this namespace",
-    "quota": "raise the namespace's quota, or ask for less in the manifests",
-    "admission": "the cluster's policy refuses the pods: its words stand above",
-    "schedule": "no node has room or fits: look at requests, node selectors and taints",
-    "ready": "the pods run, and /readyz does not answer 200: look at what it depends on",
-    "start": "the pods did not get started in time: look at the events above",
+    "quota": "raise the namespace's quota, or request less in the manifests",
+    "admission": "change the manifests, or ask the maintainer of the policy named above",
+    "schedule": "no node fits or has capacity: look at requests, node selectors and taints",
+    "ready": "the pods run, but /readyz does not answer 200: look at what it depends on",
+    "start": "the pods did not start in time: look at the events above",
 }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Progress:
-    """What the cluster tells of a rollout.
+    """How far a rollout is.
 
     Args:
-        done: all pods are of this release, ready for long enough, and none is left of another.
+        done: all pods are of this release and have been ready for long enough, and none is left of another.
         terminal_reason: why it can never be done, or empty.
         hint: what to try; a key of HINTS.
         summary: one line for people.
-        details: what each pod says, a line each.
+        details: the state of each pod, a line each.
     """
 
     done: bool
@@ -57,34 +59,33 @@ class Progress:
     details: Sequence[str]
 
 
+def _waiting(summary: str, details: Sequence[str], terminal_reason: str = "") -> Progress:
+    return Progress(done=False, terminal_reason=terminal_reason, hint="start", summary=summary, details=details)
+
+
 def assess(deployment: Manifest, replica_sets: Iterable[Manifest], pods: Iterable[Manifest]) -> Progress:
-    """Tell how a Deployment's rollout goes.
+    """Return the progress of a Deployment's rollout.
 
     Args:
         deployment: the live object.
-        replica_sets: of the namespace; those of other owners are left out.
-        pods: of the namespace; those of other owners are left out.
+        replica_sets: of the namespace; those of other owners are ignored.
+        pods: of the namespace; those of other owners are ignored.
     """
     status = deployment.get("status") or {}
-    wanted = int(deployment["spec"].get("replicas", 1))
+    desired = int(deployment["spec"].get("replicas", 1))
     current = _current(deployment, replica_sets)
-    mine = [pod for pod in pods if current and _owner(pod) == current["metadata"]["uid"]]
-    details = [line for pod in mine for line in describe_pod(pod)]
-    observed = int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
+    own = [pod for pod in pods if current and _owner(pod) == current["metadata"]["uid"]]
+    details = [line for pod in own for line in describe_pod(pod)]
+    if int(status.get("observedGeneration") or 0) < int(deployment["metadata"].get("generation") or 0):
+        return _waiting("not yet observed by the cluster", details)
     updated, available = int(status.get("updatedReplicas") or 0), int(status.get("availableReplicas") or 0)
-    summary = f"{updated} of {wanted} updated, {available} available"
-    if not observed:
-        return Progress(
-            done=False, terminal_reason="", hint="start", summary="not yet seen by the cluster", details=details
-        )
-    if wanted == 0:
-        return Progress(
-            done=False, terminal_reason="it is scaled to zero replicas", hint="start", summary=summary, details=details
-        )
-    terminal_reason, hint = _hopeless(deployment, current, mine)
+    summary = f"{updated} of {desired} updated, {available} available"
+    if desired == 0:
+        return _waiting(summary, details, "it is scaled to zero replicas")
+    reason, hint = _terminal_reason(deployment, current, own)
     total = int(status.get("replicas") or 0)
-    done = not terminal_reason and updated >= wanted and available >= wanted and total == updated
-    return Progress(done=done, terminal_reason=terminal_reason, hint=hint, summary=summary, details=details)
+    done = not reason and updated >= desired and available >= desired and total == updated
+    return Progress(done, reason, hint, summary, details)
 
 
 def _current(deployment: Manifest, replica_sets: Iterable[Manifest]) -> Manifest | None:
@@ -102,8 +103,8 @@ def _owner(manifest: Manifest) -> str:
     return str(owners[0].get("uid", ""))
 
 
-def _hopeless(deployment: Manifest, replica_set: Manifest | None, pods: Sequence[Manifest]) -> tuple[str, str]:
-    """Return why waiting is in vain, or an empty string; and what kind of trouble there is."""
+def _terminal_reason(deployment: Manifest, replica_set: Manifest | None, pods: Sequence[Manifest]) -> tuple[str, str]:
+    """Return why the rollout can never be done, or an empty string; and the key of a hint."""
     conditions = [*_conditions(deployment), *(_conditions(replica_set) if replica_set else [])]
     for condition in conditions:
         message = str(condition.get("message", ""))
@@ -114,7 +115,7 @@ def _hopeless(deployment: Manifest, replica_set: Manifest | None, pods: Sequence
                 return f"no pod can be created: {message}", "admission"
     hint = "ready"
     for pod in pods:
-        reason, kind = _of_pod(pod)
+        reason, kind = _diagnose(pod)
         if reason:
             return f"pod {pod['metadata']['name']}: {reason}", kind
         hint = kind or hint
@@ -125,8 +126,8 @@ def _conditions(manifest: Manifest) -> list[dict[str, Any]]:
     return list((manifest.get("status") or {}).get("conditions") or [])
 
 
-def _of_pod(pod: Manifest) -> tuple[str, str]:
-    """Return why a pod will never run, or an empty string; and what kind of trouble it has, or an empty string."""
+def _diagnose(pod: Manifest) -> tuple[str, str]:
+    """Return why a pod will never run, or an empty string; and the key of a hint, or an empty string."""
     for condition in _conditions(pod):
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
             return "", "schedule"
@@ -138,7 +139,7 @@ def _of_pod(pod: Manifest) -> tuple[str, str]:
             kind = "config" if reason == "CreateContainerConfigError" else "image"
             return f"{TERMINAL_REASONS[reason]} ({reason}: {message})", kind
         if reason in PULLING:
-            return (f"the image cannot be had ({message})" if NO_SUCH_IMAGE.search(message) else ""), "image"
+            return (f"the image cannot be pulled ({message})" if NO_SUCH_IMAGE.search(message) else ""), "image"
         if restarts >= CRASHES:
             return f"container {container['name']} crashed {restarts} times", "crash"
         if reason == "CrashLoopBackOff":
@@ -152,7 +153,7 @@ def _containers(pod: Manifest) -> list[dict[str, Any]]:
 
 
 def describe_pod(pod: Manifest) -> list[str]:
-    """Return what a pod says of itself, a line each: its phase, and each container that is not ready."""
+    """Return the state of a pod, a line each: why it is not scheduled, and each container that is not ready."""
     name = pod["metadata"]["name"]
     status = pod.get("status") or {}
     lines = [
@@ -166,33 +167,33 @@ def describe_pod(pod: Manifest) -> list[str]:
         state = container.get("state") or {}
         kind = next(iter(state), "waiting")
         inner = state.get(kind) or {}
-        words = " ".join(str(inner[key]) for key in ("reason", "message") if inner.get(key))
+        reason = " ".join(str(inner[key]) for key in ("reason", "message") if inner.get(key))
         code = f" exit code {inner['exitCode']}" if "exitCode" in inner else ""
         restarts = f", {container['restartCount']} restarts" if container.get("restartCount") else ""
-        lines.append(f"pod {name}: container {container['name']} {kind}{code} {words}".rstrip() + restarts)
+        lines.append(f"pod {name}: container {container['name']} {kind}{code} {reason}".rstrip() + restarts)
     return lines or [f"pod {name}: {status.get('phase', 'Unknown')}"]
 
 
 def terminal_reason(pod: Manifest) -> str:
     """Return why a pod will never run, or an empty string."""
-    return _of_pod(pod)[0]
+    return _diagnose(pod)[0]
 
 
-def message_of(pod: Manifest) -> dict[str, Any]:
-    """Return what a pod's container left as its termination message, which is JSON; empty if it left nothing."""
+def termination_message(pod: Manifest) -> dict[str, Any]:
+    """Return the JSON object that a pod's container left as its termination message; empty if there is none."""
     for container in _containers(pod):
         message = ((container.get("state") or {}).get("terminated") or {}).get("message")
         try:
-            answer = json.loads(message or "")
+            document = mapping(json.loads(message or ""))
         except ValueError:
             continue
-        if isinstance(answer, dict):
-            return answer
+        if document:
+            return document
     return {}
 
 
-def unready(pods: Iterable[Manifest]) -> tuple[str, str] | None:
-    """Return the pod and container whose last words tell most: the one that crashed, else one that is not ready."""
+def most_telling_container(pods: Iterable[Manifest]) -> tuple[str, str] | None:
+    """Return the pod and container with the most useful log: what crashed most often, else what is not ready."""
     candidates = [
         (-int(container.get("restartCount") or 0), pod["metadata"]["name"], container["name"])
         for pod in pods
@@ -206,22 +207,22 @@ def unready(pods: Iterable[Manifest]) -> tuple[str, str] | None:
 
 
 def restarts_of(pods: Iterable[Manifest]) -> Mapping[str, int]:
-    """Return how often each pod's containers were restarted, by the pod's name."""
+    """Return the number of restarts of each pod's containers, by the pod's name."""
     return {
         pod["metadata"]["name"]: sum(int(container.get("restartCount") or 0) for container in _containers(pod))
         for pod in pods
     }
 
 
-def recent(events: Iterable[Manifest], since: datetime.datetime, limit: int = 10) -> list[str]:
+def recent_warnings(events: Iterable[Manifest], since: datetime.datetime, limit: int = 10) -> list[str]:
     """Return the last warnings among events, a line each, oldest first."""
-    told = []
+    warnings = []
     for event in events:
         at = str(
             event.get("eventTime") or event.get("lastTimestamp") or event["metadata"].get("creationTimestamp") or ""
         )
-        if event.get("type") == "Warning" and at and datetime.datetime.fromisoformat(at) >= since:
+        if event.get("type") == "Warning" and at and clock.parse(at) >= since:
             about = event.get("involvedObject") or {}
             line = f"event: {about.get('kind')} {about.get('name')}: {event.get('reason')}: {event.get('message')}"
-            told.append((at, line))
-    return list(dict.fromkeys(line for _, line in sorted(told)))[-limit:]
+            warnings.append((at, line))
+    return list(dict.fromkeys(line for _, line in sorted(warnings)))[-limit:]

@@ -1,6 +1,6 @@
-"""Manifests against the JSON schemas of the Kubernetes API, strictly: an unknown field is an error, too.
+"""Strict validation of manifests by the JSON schemas of the Kubernetes API: an unknown field is an error, too.
 
-Source: the package kubernetes-validate, whose schemas are made of Kubernetes' own OpenAPI documents.
+Source: the package kubernetes-validate, which derives its schemas from Kubernetes' own OpenAPI documents.
 """
 
 import textwrap
@@ -9,15 +9,15 @@ from typing import Any
 
 from pipeline.kubernetes.manifests import group_of
 
-# The API of the pinned kubectl. A cluster of another version has the last word, in its own dry run.
+# The API of the pinned kubectl. A cluster of another version validates them again in its own dry run.
 VERSION = "1.34"
-# Custom resources among what Slipway deploys: only the cluster knows their schemas.
+# Custom resources that Slipway deploys: only the cluster has their schemas.
 CUSTOM = {"gateway.networking.k8s.io"}
 MESSAGE_LENGTH = 200
 
 
 def violations(manifests: Iterable[dict[str, Any]], version: str = VERSION) -> list[str]:
-    """Return what is wrong with manifests, one line for each that is not valid."""
+    """Return a line for each manifest that is not valid."""
     import kubernetes_validate  # noqa: PLC0415 - slow to load, and few calls need it
 
     problems = []

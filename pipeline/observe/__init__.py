@@ -1,1 +1,1 @@
-"""The history of an environment, and what is computed from it."""
+"""The history of an environment, and the metrics computed from it."""

@@ -1,12 +1,14 @@
-"""Where an environment's history is kept: in its namespace, one immutable ConfigMap for each record."""
+"""Where an environment's history is stored: in its namespace, one immutable ConfigMap for each event."""
 
 import dataclasses
+from collections.abc import Mapping
 
-from pipeline.core.errors import InvalidInputError
+from pipeline.core.errors import InvalidInputError, error_context
 from pipeline.kubernetes import manifests
-from pipeline.kubernetes.cluster import Cluster
+from pipeline.kubernetes.client import ClusterClient
 from pipeline.observe import history
-from pipeline.observe.history import History, HistoryEvent
+from pipeline.observe.events import HistoryEvent
+from pipeline.observe.history import History
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -14,54 +16,62 @@ class HistoryStore:
     """The history of one service in one environment.
 
     Args:
-        cluster: with the namespace.
+        client: the environment's namespace.
         service: name of the service.
         environment: such as staging.
     """
 
-    cluster: Cluster
+    client: ClusterClient
     service: str
     environment: str
 
     async def read(self) -> History:
-        """Read all that there is.
+        """Read the whole history.
 
         Raises:
-            InvalidInputError: if the namespace is that of another environment.
+            InvalidInputError: if the namespace belongs to another environment.
         """
-        selector = f"--selector={history.LABEL}={self.service}"
-        found = History.read(await self.cluster.objects("configmaps", selector, what=self._what))
-        if found.environment not in {"", self.environment}:
+        with error_context("history"):
+            config_maps = await self.client.find(["configmaps"], labels={history.LABEL: self.service})
+        past = History.read(config_maps)
+        if past.environment not in {"", self.environment}:
             raise InvalidInputError(
-                f"{self.environment}: namespace {self.cluster.namespace} is that of {found.environment}",
-                hint=f"name that environment, or give --namespace: {self.environment} needs one of its own",
+                f"namespace {self.client.namespace} belongs to environment {past.environment}",
+                hint=f"name that environment, or give --namespace: {self.environment} needs its own",
             )
-        return found
+        return past
 
-    async def write(self, past: History, record: HistoryEvent, kept: dict[str, str] | None = None) -> History:
-        """Write a record under the next free number, and compact the oldest; return the history with it.
+    async def append(self, past: History, event: HistoryEvent, attachments: Mapping[str, str] | None = None) -> History:
+        """Store an event under the next free number, and compact the oldest; return the history with it.
 
         Args:
             past: the history as it was read.
-            record: what happened.
-            kept: texts to keep beside it, by name.
+            event: what happened.
+            attachments: texts to store with it, by name.
         """
-        number = past.next_number
-        while not await self.cluster.create(
-            written := history.to_manifest(
-                record, service=self.service, environment=self.environment, number=number, extra=kept
-            ),
-            what=self._what,
-        ):
-            number += 1
-        single = list(past.config_maps)
-        if old := past.surplus():
-            archive = past.archive(old, service=self.service)
-            await self.cluster.apply([archive], what=self._what, force=True)
-            await self.cluster.remove(map(manifests.identity, old), what=self._what)
-            single = [archive, *(found for found in single if history.number_of(found) and found not in old)]
-        return History.read([*single, written])
+        with error_context("history"):
+            stored = await self._create(past, event, attachments)
+            config_maps = list(past.config_maps)
+            if old := past.compactable():
+                archive = past.archive(old, service=self.service)
+                await self.client.apply([archive], force=True)
+                await self.client.delete(map(manifests.identity, old))
+                single = (item for item in config_maps if history.number_of(item) and item not in old)
+                config_maps = [archive, *single]
+        return History.read([*config_maps, stored])
 
-    @property
-    def _what(self) -> str:
-        return f"history of {self.environment}"
+    async def _create(
+        self, past: History, event: HistoryEvent, attachments: Mapping[str, str] | None
+    ) -> manifests.Manifest:
+        """Create the ConfigMap of an event; a number that another writer used is skipped."""
+        number = past.next_number
+        while True:
+            config_map = history.to_config_map(
+                dataclasses.replace(event, number=number),
+                service=self.service,
+                environment=self.environment,
+                attachments=attachments,
+            )
+            if await self.client.create(config_map):
+                return config_map
+            number += 1

@@ -1,6 +1,6 @@
-// Reads an image's manifest and configs from a registry, and prints what it received as JSON:
+// Reads an image's manifest and configs from a registry, and prints as JSON
 //   {"found": false} | {"error": "…"} | {"found": true, "digest": "sha256:…", "images": [{"digest", "config", "blobs"}]}, as content.mjs
-// Every digest is computed from the bytes received, never taken from a header.
+// Every digest is computed from the received bytes, never copied from a header.
 // Usage: node manifest.mjs BASE_URL REPOSITORY TAG_OR_DIGEST [USER PASSWORD_FILE]
 import { createHash } from "node:crypto";
 import { open } from "./registry.mjs";
@@ -12,6 +12,7 @@ const ACCEPT = [
   "application/vnd.oci.image.manifest.v1+json",
   "application/vnd.docker.distribution.manifest.v2+json",
 ].join(", ");
+const NO_IMAGE = "the artifact is not a container image";
 let get;
 
 const digestOf = (bytes) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
@@ -22,11 +23,11 @@ async function imagesOf(manifest) {
     if (!bytes) throw new Error(`the registry has no config ${manifest.config.digest}`);
     if (digestOf(bytes) !== manifest.config.digest) throw new Error(`the registry serves other bytes than ${manifest.config.digest}`);
     const config = JSON.parse(bytes);
-    if (!config.rootfs?.diff_ids) throw new Error("it is no container image, but something else that registries keep");
+    if (!config.rootfs?.diff_ids) throw new Error(NO_IMAGE);
     const blobs = manifest.layers.map((layer) => layer.digest);
     return [{ digest: manifest.config.digest, config, blobs }];
   }
-  if (!manifest.manifests?.length) throw new Error("it is no container image, but something else that registries keep");
+  if (!manifest.manifests?.length) throw new Error(NO_IMAGE);
   const images = [];
   for (const { digest } of manifest.manifests) {
     const bytes = (await get(`manifests/${digest}`, ACCEPT))?.bytes;

@@ -1,4 +1,4 @@
-"""Image references: `host[:port]/path[:tag][@sha256:…]`. Tags are for people; stages pass digests."""
+"""Image references, `host[:port]/path[:tag][@sha256:…]`: stages pass digests, tags are for people."""
 
 import dataclasses
 import re
@@ -11,25 +11,25 @@ _TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _DIGEST = r"sha256:[0-9a-f]{64}"
 _REPOSITORY = re.compile(rf"(?P<host>{_HOST})/(?P<path>{_PATH})")
 _PINNED = re.compile(rf"(?P<host>{_HOST})/(?P<path>{_PATH})(?::(?P<tag>{_TAG}))?@(?P<digest>{_DIGEST})")
-_LOOPBACK = ("localhost", "127.0.0.1")
+_PLAIN_HTTP_HOSTS = ("localhost", "127.0.0.1")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Repository:
-    """Where images of one service are kept, such as `ghcr.io/org/app`."""
+    """The repository of a service's images, such as `ghcr.io/org/app`."""
 
     host: str
     path: str
 
     @classmethod
     def parse(cls, address: str) -> "Repository":
-        """Read `host[:port]/path`, without tag or digest.
+        """Parse `host[:port]/path`, without tag or digest.
 
         Raises:
             InvalidInputError: if the address has another form.
         """
         match = _REPOSITORY.fullmatch(address)
-        if not match or not _names_a_host(match["host"]):
+        if not match or not _is_host(match["host"]):
             raise InvalidInputError(
                 f"registry {address!r} is not a repository address",
                 hint="give host/path without tag or digest, such as ghcr.io/org/app or localhost:5000/app",
@@ -42,29 +42,29 @@ class Repository:
 
     @property
     def scheme(self) -> str:
-        """`http` on loopback, where the engine speaks it too; `https` everywhere else."""
-        return "http" if self.host.partition(":")[0] in _LOOPBACK else "https"
+        """`http` on loopback, as in the engine; `https` everywhere else."""
+        return "http" if self.host.partition(":")[0] in _PLAIN_HTTP_HOSTS else "https"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DigestReference:
-    """An image by digest: the only kind of reference that is deployed."""
+    """An image by digest, the only kind of reference that is deployed."""
 
     repository: Repository
     digest: str
 
     @classmethod
     def parse(cls, reference: str) -> "DigestReference":
-        """Read `host/path[:tag]@sha256:…`; a tag is dropped, since it says nothing that the digest does not.
+        """Parse `host/path[:tag]@sha256:…`; the tag is dropped, because the digest identifies the image.
 
         Raises:
             InvalidInputError: if the reference has no digest or another form.
         """
         match = _PINNED.fullmatch(reference)
-        if not match or not _names_a_host(match["host"]):
+        if not match or not _is_host(match["host"]):
             raise InvalidInputError(
                 f"reference {reference!r} is not an image by digest",
-                hint="give host/path@sha256:<64 hex digits>; a tag can move, so it is never deployed",
+                hint="give host/path@sha256:<64 hex digits>; a tag can move, and is never deployed",
             )
         return cls(Repository(match["host"], match["path"]), match["digest"])
 
@@ -74,10 +74,10 @@ class DigestReference:
 
 
 def check_tag(tag: str) -> str:
-    """Return the tag if a registry accepts it.
+    """Return a tag that registries accept.
 
     Raises:
-        InvalidInputError: if not.
+        InvalidInputError: if they do not.
     """
     if not re.fullmatch(_TAG, tag):
         raise InvalidInputError(
@@ -86,20 +86,24 @@ def check_tag(tag: str) -> str:
     return tag
 
 
-def check_name(what: str, name: str) -> str:
-    """Return the name if Kubernetes accepts it as a label: lower-case letters, digits, dashes, 63 at the most.
+def check_name(kind: str, name: str) -> str:
+    """Return a name that is a DNS label, as Kubernetes requires: at most 63 lower-case letters, digits and dashes.
+
+    Args:
+        kind: what has the name, such as namespace.
+        name: the name.
 
     Raises:
-        InvalidInputError: if not.
+        InvalidInputError: if it is not.
     """
     if not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", name):
         raise InvalidInputError(
-            f"{what} {name!r} is not a name that Kubernetes takes",
+            f"{kind} {name!r} is not a valid Kubernetes name",
             hint="use up to 63 lower-case letters, digits and dashes, with a letter or digit at both ends",
         )
     return name
 
 
-def _names_a_host(host: str) -> bool:
-    """Tell `ghcr.io` and `localhost:5000` from the first part of a path on Docker Hub (`org/app`)."""
+def _is_host(host: str) -> bool:
+    """Whether it is a host, such as `ghcr.io`, not the first part of a path on Docker Hub (`org/app`)."""
     return "." in host or ":" in host or host == "localhost"

@@ -1,4 +1,4 @@
-"""A registry: where it is, who may enter, and what it really holds."""
+"""A repository in an image registry: its credentials, and what it really stores."""
 
 import dataclasses
 import json
@@ -7,47 +7,20 @@ from typing import Annotated, Any
 import dagger
 from dagger import Doc, dag
 
-from pipeline.core.errors import InvalidInputError, RegistryError
-from pipeline.core.execution import run, run_id
+from pipeline.core.errors import InvalidInputError, RegistryError, error_context
+from pipeline.core.execution import run, with_run_id
 from pipeline.core.programs import program
 from pipeline.core.sdk import field, object_type
-from pipeline.oci.content import Content
-from pipeline.oci.references import Repository
+from pipeline.oci.content import MEDIA_TYPES, Content
+from pipeline.oci.references import DigestReference, Repository
 
 SERVICE_ALIAS = "registry"
 PASSWORD_FILE = "/run/secrets/registry-password"  # noqa: S105 - where the engine mounts it, not what it is
 
 
-def check_credentials(username: str, password: dagger.Secret | None) -> None:
-    """Refuse half of a registry's credentials.
-
-    Raises:
-        InvalidInputError: if one is given without the other.
-    """
-    if bool(username) != (password is not None):
-        raise InvalidInputError("a registry's --username and --password come gather", hint="give both, or none")
-
-
-def check_target(
-    registry: str | None, username: str, password: dagger.Secret | None, service: dagger.Service | None
-) -> None:
-    """Refuse a place to publish that is malformed, or of which only a part is given.
-
-    Raises:
-        InvalidInputError: if so. An empty address is malformed: it comes from a variable that is not set.
-    """
-    check_credentials(username, password)
-    if registry is not None:
-        Repository.parse(registry)
-    elif password is not None or service is not None:
-        raise InvalidInputError(
-            "the registry's credentials or service are given, and no --registry", hint="give it, or leave them out"
-        )
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
-class Stored:
-    """An image as the registry gives it back: every digest computed from the bytes received."""
+class StoredImage:
+    """An image as the registry serves it: every digest is computed from the bytes received."""
 
     digest: str
     content: Content
@@ -55,8 +28,8 @@ class Stored:
     created: str
 
     @classmethod
-    def read(cls, answer: dict[str, Any]) -> "Stored":
-        """Take what the manifest script printed."""
+    def parse(cls, answer: dict[str, Any]) -> "StoredImage":
+        """Read the output of manifest.mjs."""
         labels = (answer["images"][0]["config"].get("config") or {}).get("Labels") or {}
         return cls(
             digest=answer["digest"],
@@ -71,28 +44,57 @@ class Registry:
     """One repository in a registry, with the credentials to use."""
 
     address: Annotated[str, Doc("host[:port]/path.")] = field()
-    client_image: Annotated[str, Doc("The image with Node that asks the registry.")] = field()
+    tool_image: Annotated[str, Doc("The image with Node in which the registry is asked.")] = field()
     username: Annotated[str, Doc("User, or empty.")] = field(default="")
     password: Annotated[dagger.Secret | None, Doc("Password or token.")] = field(default=None)
     service: Annotated[dagger.Service | None, Doc("The registry as a service of this session.")] = field(default=None)
 
     @property
+    def repository(self) -> Repository:
+        """The address, parsed."""
+        return Repository.parse(self.address)
+
+    @property
     def port(self) -> str:
         """Port of the service."""
-        return Repository.parse(self.address).host.partition(":")[2] or "80"
+        return self.repository.host.partition(":")[2] or "80"
+
+    def for_repository(self, repository: Repository) -> "Registry":
+        """Return another repository: with these credentials where it is on the same host, else without any."""
+        if repository.host == self.repository.host:
+            return dataclasses.replace(self, address=str(repository))
+        return Registry(address=str(repository), tool_image=self.tool_image)
 
     def authorised(self, container: dagger.Container) -> dagger.Container:
         """Return the container with the credentials; last in a chain, so that they change no cache key."""
         if self.username and self.password:
-            return container.with_registry_auth(Repository.parse(self.address).host, self.username, self.password)
+            return container.with_registry_auth(self.repository.host, self.username, self.password)
         return container
 
-    def pull(self, digest: str) -> dagger.Container:
-        """Return the image by its digest."""
-        reference = f"{self.address}@{digest}"
-        return self.authorised(dag.container()).from_(reference, registry_service=self.service)
+    async def pull(self, digest: str) -> dagger.Container:
+        """Return the image by its digest.
 
-    async def stored(self, reference: str) -> Stored | None:
+        Raises:
+            RegistryError: if the engine pulled another one.
+        """
+        reference = f"{self.address}@{digest}"
+        image = self.authorised(dag.container()).from_(reference, registry_service=self.service)
+        pulled = await image.image_ref()
+        if not pulled.endswith(f"@{digest}"):
+            raise RegistryError(f"pulling {reference} gave {pulled}", hint="do not deploy this")
+        return image
+
+    async def push(self, image: dagger.Container, variants: list[dagger.Container], tag: str) -> str:
+        """Push an image for all its platforms; return the digest that the engine computed."""
+        published = await self.authorised(image).publish(
+            f"{self.address}:{tag}",
+            platform_variants=variants,
+            media_types=MEDIA_TYPES,
+            registry_service=self.service,
+        )
+        return DigestReference.parse(published).digest
+
+    async def stored(self, reference: str) -> StoredImage | None:
         """Ask the registry for a tag or digest; None where it has none.
 
         The engine is not asked, because it may answer from what it pushed a moment ago.
@@ -101,10 +103,10 @@ class Registry:
             RegistryError: when refused, or when it fails after several attempts.
         """
         answer = await self._ask("manifest.mjs", reference)
-        return Stored.read(answer) if answer["found"] else None
+        return StoredImage.parse(answer) if answer["found"] else None
 
     async def attached(self, digest: str) -> bool:
-        """Ask the registry whether a signature, or anything else of Sigstore's, is attached to an image.
+        """Ask the registry whether a signature, or another artifact of Sigstore's, is attached to an image.
 
         Raises:
             RegistryError: when refused, or when it fails after several attempts.
@@ -113,8 +115,8 @@ class Registry:
 
     async def _ask(self, name: str, reference: str) -> dict[str, Any]:
         """Run one of the programs that read a repository; return what it prints."""
-        repository = Repository.parse(self.address)
-        client = dag.container().from_(self.client_image).with_env_variable("NODE_USE_SYSTEM_CA", "1")
+        repository = self.repository
+        client = dag.container().from_(self.tool_image).with_env_variable("NODE_USE_SYSTEM_CA", "1")
         for file in (name, "registry.mjs"):
             client = client.with_new_file(f"/slipway/{file}", program("pipeline.oci", file))
         base = f"{repository.scheme}://{repository.host}"
@@ -125,11 +127,23 @@ class Registry:
         if self.username and self.password:
             client = client.with_mounted_secret(PASSWORD_FILE, self.password)
             argv += [self.username, PASSWORD_FILE]
-        client = client.with_env_variable("SLIPWAY_RUN", run_id())
-        answer: dict[str, Any] = json.loads(await run(client, argv, what="registry"))
-        if error := answer.get("error"):
-            raise RegistryError(
-                f"registry: {self.address} ({reference}): {error}",
-                hint="check the address, the user and the password; then run again",
-            )
+        with error_context("registry"):
+            answer: dict[str, Any] = json.loads(await run(client.with_(with_run_id), argv))
+            if error := answer.get("error"):
+                raise RegistryError(
+                    f"{self.address} ({reference}): {error}",
+                    hint="check the address, the user and the password; then run again",
+                )
         return answer
+
+
+def check_registry(registry: Registry) -> Registry:
+    """Return the registry if its address is well-formed and its credentials are complete.
+
+    Raises:
+        InvalidInputError: if not. An empty address is malformed: it comes from a variable that is not set.
+    """
+    Repository.parse(registry.address)
+    if bool(registry.username) != (registry.password is not None):
+        raise InvalidInputError("with-registry: --username and --password come together", hint="give both, or none")
+    return registry

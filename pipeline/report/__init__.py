@@ -1,1 +1,1 @@
-"""How a run is shown: table, Markdown, JSON."""
+"""Reports of a run: terminal, Markdown, JSON; and the verdict of a scan, which they show."""

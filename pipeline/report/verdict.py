@@ -1,4 +1,4 @@
-"""What the scanner said of an image."""
+"""The verdict of a scan."""
 
 import enum
 from typing import Annotated
@@ -10,28 +10,28 @@ from pipeline.core.sdk import field, object_type
 
 @enum_type
 class Status(enum.Enum):
-    """How a scan ended."""
+    """Status of a scan."""
 
     PASSED = "passed"
-    """Scanned with a fresh database, and nothing found that closes the gate."""
+    """Scanned with a recent database, without a blocking finding."""
 
     FAILED = "failed"
-    """Scanned, and found what may not be shipped."""
+    """Scanned, with at least one blocking finding."""
 
     UNAVAILABLE = "unavailable"
-    """Not scanned: no scanner or no database could be had. Never the same as passed."""
+    """Not scanned: the scanner or its database is not available. Never the same as passed."""
 
 
 @object_type
 class Verdict:
-    """The answer of a scan, and what it rests on."""
+    """The verdict of a scan, with the scanner, database and findings behind it."""
 
     status: Annotated[Status, Doc("passed, failed or unavailable.")] = field()
     reason: Annotated[str, Doc("Why it is unavailable or failed, in one line.")] = field(default="")
     scanner: Annotated[str, Doc("Name and version of the scanner.")] = field(default="")
-    database: Annotated[str, Doc("When the vulnerability database was made, RFC 3339.")] = field(default="")
-    counts: Annotated[list[str], Doc("Findings by severity, such as `HIGH 2`.")] = field(default=list)
-    blocking: Annotated[list[str], Doc("The findings that close the gate, one a line.")] = field(default=list)
+    database: Annotated[str, Doc("Build time of the vulnerability database, RFC 3339.")] = field(default="")
+    counts: Annotated[list[str], Doc("Number of findings per severity, such as `HIGH 2`.")] = field(default=list)
+    blocking: Annotated[list[str], Doc("Findings that close the gate, one per line.")] = field(default=list)
     ignored: Annotated[list[str], Doc("Findings that an ignore covers, with its reason.")] = field(default=list)
-    images: Annotated[list[str], Doc("Config digests of the images that were scanned.")] = field(default=list)
-    warnings: Annotated[list[str], Doc("Such as an ignore that matches nothing.")] = field(default=list)
+    images: Annotated[list[str], Doc("Config digests of the scanned images.")] = field(default=list)
+    warnings: Annotated[list[str], Doc("Warnings, such as an ignore that matches no finding.")] = field(default=list)

@@ -1,1 +1,1 @@
-"""The vulnerability gate."""
+"""The vulnerability gate: the scanner, its findings and the ignore file."""

@@ -1,7 +1,7 @@
-"""Trivy: its command lines, and what its JSON says.
+"""Trivy's command lines, and parsers of its JSON.
 
-One scan writes JSON; SARIF, table and SBOMs are converted from it, so all of them tell of the same scan. Findings are
-read from the JSON and not from the exit code, which is 1 for findings and errors alike.
+A scan writes JSON, from which SARIF, table and SBOMs are converted, so that all describe the same scan. Findings are
+read from the JSON, not from the exit code, which is 1 for findings and errors alike.
 Source: trivy.dev, `image`, `convert` and `version`, 0.75.
 """
 
@@ -12,12 +12,15 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from pipeline.core.documents import as_list
 from pipeline.core.errors import StageFailedError
 
 SEVERITIES = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN")
 SCHEMA_VERSION = 2
+# What reading JSON of another form raises.
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 JSON_FILE = "trivy.json"
-# What `convert` makes of the JSON: format and file name.
+# Formats that are converted from the JSON, with their file names.
 SBOM_FILES = {"cyclonedx": "sbom.cyclonedx.json", "spdx": "sbom.spdx.json"}
 CONVERSIONS = {
     "sarif": "trivy.sarif",
@@ -46,7 +49,13 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scan:
-    """What one scan found."""
+    """The report of a scan of one platform's image.
+
+    Args:
+        image_id: digest of the image's config.
+        findings: vulnerabilities and secrets that no ignore covers.
+        suppressed: ids of the findings that an ignore covers, with its statement.
+    """
 
     image_id: str
     findings: tuple[Finding, ...]
@@ -54,28 +63,27 @@ class Scan:
 
     def blocking(self, severities: Iterable[str]) -> list[Finding]:
         """Return the findings of the given severities, worst first."""
-        closing = set(severities)
-        chosen = [finding for finding in self.findings if finding.severity in closing]
-        return sorted(chosen, key=lambda finding: (SEVERITIES.index(finding.severity), finding.id))
+        blocking = [finding for finding in self.findings if finding.severity in set(severities)]
+        return sorted(blocking, key=lambda finding: (SEVERITIES.index(finding.severity), finding.id))
 
     def counts(self) -> list[str]:
-        """Return how many findings there are of each severity, worst first."""
+        """Return the number of findings of each severity, worst first."""
         counter = collections.Counter(finding.severity for finding in self.findings)
         return [f"{severity} {counter[severity]}" for severity in SEVERITIES if counter[severity]]
 
 
 def update_argv() -> list[str]:
-    """Fetch the vulnerability database, if the cached one is stale."""
+    """Download the vulnerability database, if the cached one is stale."""
     return ["trivy", "image", "--download-db-only", "--no-progress"]
 
 
 def version_argv() -> list[str]:
-    """Tell the version and the database's date."""
+    """Print the version and the database's build time."""
     return ["trivy", "version", "--format", "json"]
 
 
 def scan_argv(archive: str, folder: str, ignorefile: str = "") -> list[str]:
-    """Scan an image archive into `folder`/trivy.json, with the database that is there."""
+    """Scan an image archive into `folder`/trivy.json, with the downloaded database."""
     argv = ["trivy", "image", "--input", archive, "--format", "json", "--output", f"{folder}/{JSON_FILE}"]
     argv += ["--scanners", "vuln,secret", "--list-all-pkgs", "--show-suppressed", "--exit-code", "0"]
     argv += ["--skip-db-update", "--skip-java-db-update", "--offline-scan", "--no-progress"]
@@ -83,7 +91,7 @@ def scan_argv(archive: str, folder: str, ignorefile: str = "") -> list[str]:
 
 
 def convert_argv(form: str, folder: str) -> list[str]:
-    """Convert `folder`/trivy.json to another form beside it."""
+    """Convert `folder`/trivy.json to another format in the same folder."""
     return [
         "trivy",
         "convert",
@@ -96,37 +104,37 @@ def convert_argv(form: str, folder: str) -> list[str]:
 
 
 def parse_version(text: str) -> tuple[str, datetime.datetime | None]:
-    """Return Trivy's version, and when its database was made (None without one).
+    """Return Trivy's version and the build time of its database, which is None without a database.
 
     Raises:
-        StageFailedError: if the answer is not what `trivy version --format json` prints.
+        StageFailedError: if the text is not the output of `trivy version --format json`.
     """
     try:
-        answer = json.loads(text)
-        version = str(answer["Version"])
-        made = (answer.get("VulnerabilityDB") or {}).get("UpdatedAt")
-        return version, _time(made) if made else None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StageFailedError(f"scan: the scanner's version cannot be read: {error}", output=text) from error
+        document = json.loads(text)
+        version = str(document["Version"])
+        built = (document.get("VulnerabilityDB") or {}).get("UpdatedAt")
+        return version, _time(built) if built else None
+    except _MALFORMED as error:
+        raise StageFailedError(f"cannot parse the scanner's version: {error!r}", output=text[-2000:]) from error
 
 
 def parse_scan(text: str) -> Scan:
-    """Read Trivy's JSON report.
+    """Parse Trivy's JSON report.
 
     Raises:
-        StageFailedError: if it has another form. A report that cannot be read is not an empty one.
+        StageFailedError: if it has another form: an unreadable report is not an empty one.
     """
     try:
         report = json.loads(text)
         _check_schema(report["SchemaVersion"])
-        results = report.get("Results") or []
+        results = as_list(report.get("Results") or [])
         return Scan(
             image_id=str(report["Metadata"]["ImageID"]),
             findings=tuple(finding for result in results for finding in _findings(result)),
             suppressed=dict(pair for result in results for pair in _suppressed(result)),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StageFailedError(f"scan: the scanner's report cannot be read: {error!r}", output=text[-2000:]) from error
+    except _MALFORMED as error:
+        raise StageFailedError(f"cannot parse the scanner's report: {error!r}", output=text[-2000:]) from error
 
 
 def _check_schema(version: object) -> None:
@@ -135,28 +143,42 @@ def _check_schema(version: object) -> None:
 
 
 def _findings(result: dict[str, Any]) -> Iterable[Finding]:
-    for found in result.get("Vulnerabilities") or []:
+    for entry in as_list(result.get("Vulnerabilities") or []):
         yield Finding(
-            id=found["VulnerabilityID"],
-            severity=found["Severity"] if found["Severity"] in SEVERITIES else "UNKNOWN",
-            package=found["PkgName"],
-            installed=found.get("InstalledVersion", ""),
-            fixed=found.get("FixedVersion", ""),
-            title=found.get("Title", ""),
+            id=str(entry["VulnerabilityID"]),
+            severity=_severity(entry["Severity"]),
+            package=str(entry["PkgName"]),
+            installed=str(entry.get("InstalledVersion", "")),
+            fixed=str(entry.get("FixedVersion", "")),
+            title=str(entry.get("Title", "")),
         )
-    for found in result.get("Secrets") or []:
-        # Never the match itself: it may hold the secret.
-        yield Finding(found["RuleID"], found["Severity"], result["Target"], "", "", f"secret: {found['Title']}")
+    for entry in as_list(result.get("Secrets") or []):
+        yield Finding(
+            id=str(entry["RuleID"]),
+            severity=_severity(entry["Severity"]),
+            package=str(result["Target"]),
+            installed="",
+            fixed="",
+            # Not the match: it may contain the secret.
+            title=f"secret: {entry['Title']}",
+        )
+
+
+def _severity(name: object) -> str:
+    return str(name) if name in SEVERITIES else "UNKNOWN"
 
 
 def _suppressed(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
-    for entry in result.get("ExperimentalModifiedFindings") or []:
+    for entry in as_list(result.get("ExperimentalModifiedFindings") or []):
         finding = entry["Finding"]
-        yield finding.get("VulnerabilityID") or finding["RuleID"], entry.get("Statement", "")
+        yield str(finding.get("VulnerabilityID") or finding["RuleID"]), str(entry.get("Statement", ""))
 
 
 def _time(text: str) -> datetime.datetime:
-    """Read RFC 3339 with any number of fractional digits, as Go writes it."""
+    """Parse RFC 3339 with any number of fractional digits, as Go writes it."""
     whole, _, rest = text.partition(".")
     zone = rest.lstrip("0123456789") if rest else ""
-    return datetime.datetime.fromisoformat(whole + zone)
+    time = datetime.datetime.fromisoformat(whole + zone)
+    if time.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return time

@@ -1,1 +1,1 @@
-"""Signature, provenance and SBOM of a release: made by `publish`, asked for by `deploy` and `promote`."""
+"""Signature, provenance and SBOM of a release: attached by `publish`, verified by `deploy` and `promote`."""

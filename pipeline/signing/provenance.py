@@ -1,6 +1,6 @@
-"""Provenance: which source, base and builder a release is of. Pure functions.
+"""SLSA provenance: the source, base images and builder of a release. Pure functions.
 
-Source: slsa.dev, provenance v1. docs/signing.md tells what each field of a build of Slipway's means.
+Source: slsa.dev, provenance v1. docs/signing.md documents each field of Slipway's build type.
 """
 
 import dataclasses
@@ -14,13 +14,13 @@ BUILD_TYPE = "urn:slipway:build:v1"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Origin:
-    """What a release was built from, and by whom.
+    """The source and builder of a release.
 
     Args:
         repository: address of the repository, https://…
         commit: full hash.
-        path: of the service, relative to the repository's root.
-        builder: URI of who builds, and signs.
+        path: the service's folder, relative to the repository's root.
+        builder: URI of the builder, which is the signer.
     """
 
     repository: str
@@ -30,14 +30,14 @@ class Origin:
 
 
 def predicate(origin: Origin, *, bases: Sequence[str], platforms: Sequence[str], run: str, at: str) -> dict[str, Any]:
-    """Return the predicate of a build.
+    """Return the provenance predicate of a build.
 
     Args:
-        origin: what it was built from.
-        bases: the images it was built on, host/path@sha256:…
-        platforms: the platforms it was built for.
-        run: the run that published it.
-        at: when, RFC 3339.
+        origin: source and builder.
+        bases: the base images, host/path@sha256:…
+        platforms: the platforms of the image.
+        run: id of the run that published it.
+        at: time of publication, RFC 3339.
     """
     source = {"uri": f"git+{origin.repository}", "digest": {"gitCommit": origin.commit}}
     return {
@@ -50,19 +50,19 @@ def predicate(origin: Origin, *, bases: Sequence[str], platforms: Sequence[str],
     }
 
 
-def differences(predicate: dict[str, Any], wanted: Origin) -> list[str]:
-    """Return, one a line, in what a provenance is not the wanted one."""
+def differences(predicate: dict[str, Any], expected: Origin) -> list[str]:
+    """Return the fields in which a provenance differs from the expected one, one per line."""
     build = mapping(predicate.get("buildDefinition"))
     parameters = mapping(build.get("externalParameters"))
     source = mapping(parameters.get("source"))
-    told = {
-        "built by": (mapping(mapping(predicate.get("runDetails")).get("builder")).get("id"), wanted.builder),
+    fields = {
+        "builder": (mapping(mapping(predicate.get("runDetails")).get("builder")).get("id"), expected.builder),
         "build type": (build.get("buildType"), BUILD_TYPE),
-        "repository": (source.get("uri"), f"git+{wanted.repository}"),
-        "service": (parameters.get("path"), wanted.path),
-        "commit": (mapping(source.get("digest")).get("gitCommit"), wanted.commit),
+        "repository": (source.get("uri"), f"git+{expected.repository}"),
+        "service": (parameters.get("path"), expected.path),
+        "commit": (mapping(source.get("digest")).get("gitCommit"), expected.commit),
     }
-    return [f"{name}: {found!r}, not {right!r}" for name, (found, right) in told.items() if found != right]
+    return [f"{name}: {actual!r}, expected {right!r}" for name, (actual, right) in fields.items() if actual != right]
 
 
 def _dependency(reference: str) -> dict[str, Any]:

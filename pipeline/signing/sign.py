@@ -1,131 +1,149 @@
 """Signing a release, by digest."""
 
 import dataclasses
+import functools
 import json
 from collections.abc import Sequence
 from contextlib import suppress
 
 import dagger
 
-from pipeline.core.errors import InvalidInputError, VerificationFailedError
-from pipeline.core.execution import run_id
+from pipeline.core.clock import timestamp
+from pipeline.core.errors import VerificationFailedError, error_context
+from pipeline.core.execution import run_id, with_run_id
 from pipeline.core.log import log
 from pipeline.images import Images
-from pipeline.observe.history import now
 from pipeline.oci.registry import Registry
 from pipeline.scan.trivy import SBOM_FILES
 from pipeline.signing import cosign, provenance
-from pipeline.signing.client import Target, cosign_in, file_of
-from pipeline.signing.policy import PUBLIC_KEY, Signatures, Signer, key_name
+from pipeline.signing.client import CosignClient, cosign_container, text_file
+from pipeline.signing.keys import PUBLIC_KEY, key_uri
+from pipeline.signing.policy import Signer, VerificationPolicy, check_signing
 from pipeline.signing.provenance import Origin
 from pipeline.signing.verify import verify
 from pipeline.source.commit import Commit
 
-STATED = "/slipway/stated.json"
+PREDICATE = "/slipway/predicate.json"
+KEY_PAIR = "/key-pair"
 
 
-async def sign(
-    registry: Registry,
-    digest: str,
-    *,
-    images: Images,
-    signatures: Signatures,
-    commit: Commit,
-    bases: Sequence[str],
-    platforms: Sequence[str],
-    evidence: dagger.Directory,
-) -> None:
-    """Attach SBOM, provenance and, last, the signature, unless they are there: a release with a signature has all.
-
-    Where somebody's signature is asked for, it counts only once it verifies.
+@dataclasses.dataclass(frozen=True, slots=True)
+class SigningRequest:
+    """A release to sign, and what its provenance and SBOM are made from.
 
     Args:
-        registry: where the release is.
-        digest: sha256:… of it.
-        images: that the stages run in.
-        signatures: who signs, and is trusted.
-        commit: that it was built from.
-        bases: the images that it was built on.
-        platforms: that it was built for.
-        evidence: what the scanner wrote; empty where a rehearsal went on without it.
+        registry: the registry of the release.
+        digest: sha256:… of the release.
+        commit: the commit from which it was built.
+        bases: its base images, host/path@sha256:…
+        platforms: its platforms.
+        evidence: the scanner's files; empty where a rehearsal went on without a scan.
+    """
+
+    registry: Registry
+    digest: str
+    commit: Commit
+    bases: Sequence[str]
+    platforms: Sequence[str]
+    evidence: dagger.Directory
+
+
+async def sign(request: SigningRequest, *, images: Images, signer: Signer, policy: VerificationPolicy) -> None:
+    """Attach SBOM, provenance and, last, the signature, so that a release with a signature has all three.
+
+    Nothing is attached where they are there already. The new signature is verified, if a policy is configured.
+
+    Args:
+        request: the release.
+        images: the images that the stages run in.
+        signer: the signer.
+        policy: the policy by which the release will be verified; provenance names its repository.
 
     Raises:
-        InvalidInputError: if there is nobody to sign, or no repository to name.
-        StageFailedError: with cosign's own words.
-        VerificationFailedError: if it is not the signature that is asked for.
+        InvalidInputError: if the policy has no identity or repository to put into the provenance.
+        StageFailedError: with cosign's output.
+        VerificationFailedError: if the signature does not satisfy the policy.
     """
-    signer, trust = check_signing(signatures), signatures.trust
-    target = await Target.of(registry, digest, images)
-    signing = _with_signer(target, signer)
+    check_signing(signer, policy)
+    verify_release = functools.partial(
+        verify, request.registry, request.digest, request.commit.sha, images=images, policy=policy
+    )
+    client = _with_signer(await CosignClient.connect(request.registry, request.digest, images), signer)
     hint = "is Sigstore reachable, and the token fresh?" if signer.keyless else "is it cosign's key, and its password?"
-    builder = trust.certificate_identity
+    builder = policy.certificate_identity
     if signer.key:
-        builder = key_name(await signing.call(cosign.public_key_argv(), what="publish: opening the key", hint=hint))
-    if trust.asks and builder != trust.builder:
-        raise VerificationFailedError(
-            f"publish: the key that signs ({builder}) is not the one that is trusted ({trust.builder})",
-            hint=f"sign with the key of {PUBLIC_KEY}, or commit the other one's",
-        )
-
-    async def verified() -> str:
-        return await verify(registry, digest, commit.sha, images=images, trust=trust, what="publish")
-
-    if trust.asks:
+        with error_context("open the signing key"):
+            builder = key_uri(await client.call(cosign.public_key_argv(), hint=hint))
+    if policy.configured:
+        _check_builder(builder, policy)
         with suppress(VerificationFailedError):
-            log("publish", f"it is signed by {await verified()} already")
+            log("publish", f"already signed by {await verify_release()}")
             return
-    origin = Origin(repository=trust.repository, commit=commit.sha, path=commit.path, builder=builder)
-    statement = provenance.predicate(origin, bases=bases, platforms=platforms, run=run_id(), at=now())
-    form = signer.sbom.value
-    boms = [evidence.file(path) for path in await evidence.glob(f"**/{SBOM_FILES[form]}")]
-    stated = [*((form, bom) for bom in boms), ("provenance", file_of(json.dumps(statement)))]
-    # One after the other: where a registry has no referrers, each adds itself to the same tag.
-    for kind, file in stated:
-        given = dataclasses.replace(signing, container=signing.container.with_mounted_file(STATED, file))
-        argv = cosign.attest_argv(target.reference, signer, kind, STATED, http=target.http)
-        await given.call(argv, what=f"publish: signing the {kind}", hint=hint)
-    await signing.call(cosign.sign_argv(target.reference, signer, http=target.http), what="publish: signing", hint=hint)
-    log("publish", f"signed, with provenance and {f'SBOM ({form})' if boms else 'no SBOM: it was not scanned'}")
-    if trust.asks and boms:
-        log("publish", f"it verifies as signed by {await verified()}")
+    sboms = await _sboms(request.evidence, signer)
+    for kind, file in [*sboms, ("provenance", _provenance(request, policy, builder))]:
+        # One after the other: in a registry without referrers, each rewrites the same tag.
+        with error_context(f"sign the {kind}"):
+            await _with_predicate(client, file).call(
+                cosign.attest_argv(client.reference, signer, kind, PREDICATE, http=client.http), hint=hint
+            )
+    with error_context("sign the image"):
+        await client.call(cosign.sign_argv(client.reference, signer, http=client.http), hint=hint)
+    attached = f"an SBOM ({signer.sbom.value})" if sboms else "no SBOM, because the image was not scanned"
+    log("publish", f"signed, with provenance and {attached}")
+    if policy.configured and sboms:
+        log("publish", f"verified: signed by {await verify_release()}")
 
 
-def check_signing(signatures: Signatures) -> Signer:
-    """Return who signs.
+async def generate_key_pair(images: Images, password: dagger.Secret) -> dagger.Directory:
+    """Generate a key pair: cosign.key, encrypted with the password, and cosign.pub."""
+    generator = (
+        cosign_container(images)
+        .with_secret_variable("COSIGN_PASSWORD", password)
+        .with_(with_run_id)
+        .with_workdir(KEY_PAIR)
+        .with_exec(cosign.key_pair_argv("cosign"))
+    )
+    return await generator.directory(KEY_PAIR).sync()
 
-    Raises:
-        InvalidInputError: if that is nobody, or provenance could not name the builder or the repository.
-    """
-    if signatures.signer is None:
-        raise InvalidInputError("publish: there is nobody to sign", hint="call `with-signer`")
-    if signatures.signer.keyless and not signatures.trust.certificate_identity:
-        raise InvalidInputError(
-            "publish: a keyless signature is of an identity, which is not told",
-            hint="`with-trust --signed-by …`, such as https://github.com/org/app/.github/workflows/ship.yml@refs/heads/main",
+
+def _check_builder(builder: str, policy: VerificationPolicy) -> None:
+    """Check that the signer is the one that the policy requires, before anything is attached."""
+    if builder != policy.builder:
+        raise VerificationFailedError(
+            f"the signing key ({builder}) is not the key of the verification policy ({policy.builder})",
+            hint=f"sign with the private key of {PUBLIC_KEY}, or commit the public key of the signing key",
         )
-    if not signatures.trust.repository:
-        raise InvalidInputError(
-            "publish: provenance names the repository, and its address is not known",
-            hint="give the source's Git a remote `origin`, or `with-trust --repository https://…`",
-        )
-    return signatures.signer
 
 
-async def key_pair(images: Images, password: dagger.Secret) -> dagger.Directory:
-    """Make a new key pair: cosign.key, which the password opens, and cosign.pub."""
-    fresh = cosign_in(images).with_secret_variable("COSIGN_PASSWORD", password)
-    made = fresh.with_env_variable("SLIPWAY_RUN", run_id()).with_workdir("/made")
-    return await made.with_exec(cosign.key_pair_argv("cosign")).directory("/made").sync()
+async def _sboms(evidence: dagger.Directory, signer: Signer) -> list[tuple[str, dagger.File]]:
+    """Return the SBOM of every platform in the signer's format, with that format."""
+    name = signer.sbom.value
+    return [(name, evidence.file(path)) for path in await evidence.glob(f"**/{SBOM_FILES[name]}")]
 
 
-def _with_signer(target: Target, signer: Signer) -> Target:
-    """Give cosign what it signs with: mounted, so that it is in no layer."""
-    container = target.container
+def _provenance(request: SigningRequest, policy: VerificationPolicy, builder: str) -> dagger.File:
+    """Return a file with the provenance of a release."""
+    commit = request.commit
+    origin = Origin(repository=policy.repository, commit=commit.sha, path=commit.path, builder=builder)
+    predicate = provenance.predicate(
+        origin, bases=request.bases, platforms=request.platforms, run=run_id(), at=timestamp()
+    )
+    return text_file(json.dumps(predicate))
+
+
+def _with_predicate(client: CosignClient, file: dagger.File) -> CosignClient:
+    """Mount a predicate for an attestation."""
+    return dataclasses.replace(client, container=client.container.with_mounted_file(PREDICATE, file))
+
+
+def _with_signer(client: CosignClient, signer: Signer) -> CosignClient:
+    """Mount what cosign signs with: mounts are in no layer."""
+    container = client.container
     if signer.key or signer.signing_config:
-        config = signer.signing_config or file_of(cosign.NO_SERVICES)
+        config = signer.signing_config or text_file(cosign.NO_SERVICES)
         container = container.with_mounted_file(cosign.SIGNING_CONFIG, config)
     if signer.key:
-        container = container.with_mounted_file(cosign.TRUSTED_ROOT, file_of(cosign.NO_ROOTS))
+        container = container.with_mounted_file(cosign.TRUSTED_ROOT, text_file(cosign.NO_ROOTS))
         container = container.with_mounted_secret(cosign.KEY, signer.key)
         if signer.password:
             container = container.with_secret_variable("COSIGN_PASSWORD", signer.password)
@@ -136,4 +154,4 @@ def _with_signer(target: Target, signer: Signer) -> Target:
     if signer.request_token:
         container = container.with_env_variable("ACTIONS_ID_TOKEN_REQUEST_URL", signer.request_url)
         container = container.with_secret_variable("ACTIONS_ID_TOKEN_REQUEST_TOKEN", signer.request_token)
-    return dataclasses.replace(target, container=container)
+    return dataclasses.replace(client, container=container)

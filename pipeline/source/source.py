@@ -1,35 +1,30 @@
-"""The source of a service: a folder of a repository, and what can be read of it."""
+"""The source as the caller gave it: a repository, and the folder of one service in it."""
 
 import dataclasses
 from pathlib import PurePosixPath
 
 import dagger
 
-from pipeline.build.node import NodeBuilder
 from pipeline.core.errors import InvalidInputError
-from pipeline.images import Images
-from pipeline.signing.policy import read_public_key
-from pipeline.source.commit import Commit, read_commit, read_origin
-from pipeline.source.delivery import delivery_of
-from pipeline.source.project import read_manifest
+from pipeline.source.commit import Commit, read_commit
+from pipeline.source.git import read_origin
+from pipeline.source.project import Project, read_name, regular_file
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Source:
-    """Where a service lies; nothing is read before it is asked for.
+    """A service in a repository.
 
     Args:
-        root: of the repository, with its `.git`.
-        path: of the service, relative to it.
-        images: that it is read, verified and built in.
-        npmrc: npm's user configuration, for private registries.
-        sha: the caller's word for the commit, where there is no `.git`.
+        root: the root of the repository, with its .git.
+        path: the service's folder in it, without `./` or a slash at the end.
+        git_image: an image with Git.
+        sha: the commit, where there is no `.git`.
     """
 
     root: dagger.Directory
     path: str
-    images: Images
-    npmrc: dagger.Secret | None = None
+    git_image: str
     sha: str = ""
 
     @property
@@ -37,21 +32,11 @@ class Source:
         """The folder of the service."""
         return self.root.directory(self.path)
 
-    @property
-    def delivery(self) -> dagger.Directory:
-        """What it brings for its delivery: manifests, smoke test, ignores."""
-        return delivery_of(self.service)
-
-    @property
-    def toolchain(self) -> NodeBuilder:
-        """The containers of the service, for the engine's own platform."""
-        return NodeBuilder(self.service, self.images, self.npmrc)
-
     async def check(self) -> None:
-        """Refuse a folder that is not in the repository.
+        """Check that the service's folder is a folder of the repository.
 
         Raises:
-            InvalidInputError: if so, or if it is a symbolic link: through one, Git would not see what is built.
+            InvalidInputError: if not, or if it is a symbolic link: Git would not see what is built.
         """
         folders = [PurePosixPath(self.path), *PurePosixPath(self.path).parents]
         if folders[-1].is_absolute() or ".." in folders[0].parts:
@@ -67,23 +52,39 @@ class Source:
                     hint="give the folder with package.json as --path",
                 )
 
-    async def name(self) -> str:
-        """Return the service's name, or an empty string where there is no service in the folder."""
+    async def project(self, scripts: tuple[str, ...] = ()) -> Project:
+        """Read the service, which must be an npm package with the given scripts.
+
+        Raises:
+            InvalidInputError: if it is not.
+        """
         await self.check()
-        if not await self.service.exists("package.json"):
-            return ""
-        return await read_manifest(self.service, ())
+        return Project(name=await read_name(self.service, scripts), path=self.path, directory=self.service)
+
+    async def project_if_any(self) -> Project:
+        """Read the service; its name is empty where the folder has no package.json."""
+        await self.check()
+        if await self.service.exists("package.json"):
+            return await self.project()
+        return Project(name="", path=self.path, directory=self.service)
 
     async def commit(self) -> Commit:
         """Read the commit."""
         await self.check()
-        return await read_commit(self.root, self.path, image=self.images.git, sha=self.sha)
+        return await read_commit(self.root, self.path, image=self.git_image, sha=self.sha)
 
     async def origin(self) -> str:
         """Return the repository's address, or an empty string."""
-        return await read_origin(self.root, image=self.images.git)
+        return await read_origin(self.root, image=self.git_image)
 
-    async def public_key(self) -> str:
-        """Return the public key that the service or the repository trusts, or an empty string."""
+    async def nearest_file(self, name: str) -> str:
+        """Return the text of a file in the service's folder, else at the repository's root, else an empty string.
+
+        Raises:
+            InvalidInputError: if it is not a regular file.
+        """
         await self.check()
-        return await read_public_key(self.root, self.path)
+        for folder in (self.service, self.root):
+            if file := await regular_file(folder, name):
+                return await file.contents()
+        return ""

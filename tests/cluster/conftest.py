@@ -1,5 +1,7 @@
 """A control plane for the test run, a namespace for each test, and releases to deploy there."""
 
+import copy
+import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -16,10 +18,14 @@ import pytest
 import yaml
 
 from pipeline import images
+from pipeline.api.context import PipelineContext
+from pipeline.api.deployment import Verification
 from pipeline.api.environment import Environment
 from pipeline.api.release import Release
+from pipeline.deploy.target import EnvironmentTarget
+from pipeline.images import Images
 from pipeline.scan.trivy import SBOM_FILES
-from pipeline.signing.sign import sign
+from pipeline.signing.sign import SigningRequest, sign
 from pipeline.slipway import Slipway
 from pipeline.source.commit import Commit
 
@@ -66,7 +72,7 @@ class Space:
 
     control: Any
     dag: dagger.Client
-    registry: dagger.Service
+    slipway: Slipway
     folder: Path
     name: str = field(default_factory=lambda: f"t-{uuid.uuid4().hex[:8]}")
 
@@ -121,10 +127,16 @@ class Space:
         """Return a kubeconfig as a secret; the deployer's by default."""
         return self.dag.set_secret(f"kubeconfig-{uuid.uuid4().hex}", text or self.control.kubeconfig(self.token()))
 
-    @property
-    def access(self) -> dict[str, Any]:
-        """What each call needs to reach the cluster from inside the engine."""
-        return {"kubeconfig": self.kubeconfig(), "api_server": self.api_server()}
+    async def target(self, environment: str = "staging", **options: Any) -> EnvironmentTarget:
+        """Return an environment as `with-environment` configures it; the options are those of that function."""
+        known: dict[str, Any] = {
+            "kubeconfig": self.kubeconfig(),
+            "namespace": f"{self.name}-{environment}",
+            "api_server": self.api_server(),
+            "manifests": self.manifests(),
+        }
+        configured = await self.slipway.with_environment(environment, **known | options)
+        return configured.configured.environment(environment)
 
     def api_server(self, port: int = 0) -> dagger.Service:
         """Return the API server as a service of the session."""
@@ -179,9 +191,9 @@ class Space:
 
 
 @pytest.fixture
-def space(control: Any, dag: dagger.Client, registry: dagger.Service, tmp_path: Path) -> Space:
+def space(control: Any, dag: dagger.Client, slipway: Slipway, tmp_path: Path) -> Space:
     """The test's namespaces; staging is there."""
-    made = Space(control, dag, registry, tmp_path)
+    made = Space(control, dag, slipway, tmp_path)
     made.add("staging")
     return made
 
@@ -196,7 +208,7 @@ async def registry(dag: dagger.Client) -> dagger.Service:
 
 
 @pytest.fixture(scope="session")
-async def slipway(dag: dagger.Client, keys: Any) -> Slipway:
+async def slipway(dag: dagger.Client, keys: Any, registry: dagger.Service) -> Slipway:
     """The module for a service that is called `tiny`, and trusts one key."""
     source = (
         dag.directory()
@@ -204,7 +216,8 @@ async def slipway(dag: dagger.Client, keys: Any) -> Slipway:
         .with_new_file("service/package-lock.json", "{}")
         .with_new_file("service/cosign.pub", keys.public_key)
     )
-    return await Slipway(source=source, path="service").with_verification(repository=keys.trust().repository)
+    configured = await Slipway(source=source, path="service").with_verification(repository=keys.policy().repository)
+    return configured.with_registry(f"localhost:5000/{NAME}", service=registry)
 
 
 @pytest.fixture(scope="session")
@@ -221,48 +234,93 @@ async def releases(dag: dagger.Client, registry: dagger.Service, slipway: Slipwa
             .with_label("org.opencontainers.image.created", "2026-01-02T03:04:05Z")
         )
         reference = await image.publish(f"localhost:5000/{NAME}:{name}", registry_service=registry)
-        found[name] = await slipway.release(reference, registry_service=registry)
+        found[name] = await slipway.release(reference)
         if name != "unsigned":
-            await sign(
-                found[name].registry,
-                found[name].digest,
-                images=found[name].images,
-                signatures=keys.signatures(),
+            request = SigningRequest(
+                registry=found[name].registry,
+                digest=found[name].digest,
                 commit=Commit(sha=sha, path="service"),
                 bases=[images.NODE],
                 platforms=["linux/amd64"],
                 evidence=dag.directory().with_new_file(SBOM_FILES["cyclonedx"], '{"bomFormat": "CycloneDX"}'),
             )
+            request = SigningRequest(
+                registry=found[name].registry,
+                digest=found[name].digest,
+                commit=Commit(sha=sha, path="service"),
+                bases=[images.NODE],
+                platforms=["linux/amd64"],
+                evidence=dag.directory().with_new_file(SBOM_FILES["cyclonedx"], '{"bomFormat": "CycloneDX"}'),
+            )
+            await sign(request, images=Images(), signer=keys.signer, policy=keys.policy())
     return found
 
 
 @pytest.fixture
-def environment(slipway: Slipway, space: Space) -> Callable[..., Any]:
+def environment(space: Space) -> Callable[..., Any]:
     """Return an environment of the service."""
 
-    async def take_up(name: str = "staging", **access: Any) -> Environment:
-        return await slipway.environment(name, namespace=f"{space.name}-{name}", **(space.access | access))
+    async def read(name: str = "staging", **options: Any) -> Environment:
+        return await with_targets(space.slipway, await space.target(name, **options)).environment(name)
 
-    return take_up
+    return read
+
+
+def with_targets(slipway: Slipway, *targets: EnvironmentTarget) -> Slipway:
+    """Return the module with environments."""
+    other = copy.copy(slipway)
+    other.configured = dataclasses.replace(slipway.configured, environments=list(targets))
+    return other
+
+
+def of(context: PipelineContext, *targets: EnvironmentTarget, allow_unsigned: bool = False) -> PipelineContext:
+    """Return the context with environments, and with a policy that allows unsigned releases if asked to."""
+    policy = dataclasses.replace(context.settings.verification, allow_unsigned=allow_unsigned)
+    settings = dataclasses.replace(context.settings, environments=list(targets), verification=policy)
+    return dataclasses.replace(context, settings=settings)
 
 
 @pytest.fixture
 def deploy(space: Any, releases: dict[str, Release]) -> Callable[..., Any]:
-    """Deploy a release: `deploy("good", "crash-loop", to="staging", …)`."""
+    """Deploy a release: `deploy("good", "crash-loop", to="staging", …)`; options are those of `with-environment`."""
 
-    async def run(name: str = "good", behaviour: str = "", *, to: str = "staging", **arguments: Any) -> Any:
-        given = {"manifests": space.manifests(behaviour), "seconds": 40, "wait": 20, **space.access, **arguments}
-        return await releases[name].deploy(to, namespace=f"{space.name}-{to}", **given)
+    async def run(
+        name: str = "good",
+        behaviour: str = "",
+        *,
+        to: str = "staging",
+        seconds: int = 40,
+        wait: int = 20,
+        allow_unsigned: bool = False,
+        **options: Any,
+    ) -> Any:
+        target = await space.target(to, **{"manifests": space.manifests(behaviour)} | options)
+        release = releases[name]
+        context = of(release.context, target, allow_unsigned=allow_unsigned)
+        return await dataclasses.replace(release, context=context).deploy(to, seconds=seconds, wait=wait)
 
     return run
 
 
 @pytest.fixture
 def ship(deploy: Callable[..., Any]) -> Callable[..., Any]:
-    """Deploy a release and prove it."""
+    """Deploy a release and verify it."""
 
     async def run(*arguments: str, **named: Any) -> Any:
         return await (await deploy(*arguments, **named)).smoke(stable_seconds=2)
+
+    return run
+
+
+@pytest.fixture
+def promote(space: Any) -> Callable[..., Any]:
+    """Promote a verified release to production."""
+
+    async def run(verification: Verification, *, approved_by: str = "Ada", allow_unsigned: bool = False) -> Any:
+        targets = [await space.target("staging"), await space.target("production")]
+        context = of(verification.context, *targets, allow_unsigned=allow_unsigned)
+        promotable = dataclasses.replace(verification, context=context)
+        return await promotable.promote("production", approved_by, seconds=40, wait=20)
 
     return run
 

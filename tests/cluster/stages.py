@@ -2,14 +2,15 @@
 """How kwok moves pods: as if their containers ran well, or as the annotation `test/behaviour` says."""
 
 import json
+from collections.abc import Mapping
 
 BEHAVIOUR = '.metadata.annotations["test/behaviour"]'
 ROLE = '.metadata.labels["slipway/role"]'
-ALIVE = {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"}
-NEW = {"key": ".status.podIP", "operator": "DoesNotExist"}
-RUNNING = {"key": ".status.phase", "operator": "In", "values": ["Running"]}
-JOB = {"key": ".metadata.ownerReferences.[].kind", "operator": "In", "values": ["Job"]}
-NO_JOB = JOB | {"operator": "NotIn"}
+ALIVE: dict[str, object] = {"key": ".metadata.deletionTimestamp", "operator": "DoesNotExist"}
+NEW: dict[str, object] = {"key": ".status.podIP", "operator": "DoesNotExist"}
+RUNNING: dict[str, object] = {"key": ".status.phase", "operator": "In", "values": ["Running"]}
+JOB: dict[str, object] = {"key": ".metadata.ownerReferences.[].kind", "operator": "In", "values": ["Job"]}
+NO_JOB: dict[str, object] = JOB | {"operator": "NotIn"}
 # Behaviours of a pod from its start; all others start well.
 FAULTY = ("never-ready", "image-not-found", "crash-loop", "unhealthy-registry")
 # Of all pods, those of Jobs too.
@@ -50,9 +51,9 @@ def stages() -> str:
                    _behaves("In", "dry-run-fails")], _ended(0, "")),
             _stage("migration-fails", [ALIVE, RUNNING, JOB, _role("In", "migrate"),
                    _behaves("In", "migration-fails")], _ended(3, "")),
-            _stage("smoke", [ALIVE, RUNNING, JOB, _role("In", "smoke"), _behaves("NotIn", "smoke-fails")],
+            _stage("smoke", [ALIVE, RUNNING, JOB, _role("In", "smoke", "smoke-restored"), _behaves("NotIn", "smoke-fails")],
                    _ended(0, json.dumps({"passed": True, "attempts": 1, "checks": ["/healthz ok", "/version ok"]}))),
-            _stage("smoke-fails", [ALIVE, RUNNING, JOB, _role("In", "smoke"), _behaves("In", "smoke-fails")],
+            _stage("smoke-fails", [ALIVE, RUNNING, JOB, _role("In", "smoke", "smoke-restored"), _behaves("In", "smoke-fails")],
                    _ended(0, json.dumps({"passed": False, "attempts": 10, "checks": ["/readyz failed: 500"]}))),
             _stage("delete", [{"key": ".metadata.deletionTimestamp", "operator": "Exists"}], None),
         )
@@ -90,7 +91,7 @@ def _stage(name: str, matches: list[dict[str, object]], status: str | None, *, d
     return {"apiVersion": "kwok.x-k8s.io/v1alpha1", "kind": "Stage", "metadata": {"name": name}, "spec": spec}
 
 
-def _status(phase: str, state: dict[str, object], *, ready: bool = False, restarts: int = 0) -> str:
+def _status(phase: str, state: Mapping[str, object], *, ready: bool = False, restarts: int = 0) -> str:
     """Return a template of a pod's status; only a pod that started has an address."""
     word = "True" if ready else "False"
     conditions = "".join(

@@ -13,61 +13,61 @@ import pytest
 
 from pipeline.api.release import Release
 from pipeline.core.errors import ClusterError, RolloutError, SmokeFailedError, StageFailedError
-from pipeline.kubernetes.cluster import Cluster
+from pipeline.kubernetes.kubectl import KubectlClient
 
 pytestmark = pytest.mark.kubernetes
 
-Ask = Callable[[Sequence[str], str], bool]
+Step = Callable[[Sequence[str], str], bool]
 
 
 class Killed(BaseException):
-    """What ends a run at once: nothing of it may clean up, and nothing reaches the cluster any more."""
+    """Ends a run at once: nothing of it may clean up, and nothing reaches the cluster any more."""
 
 
-def makes(kind: str, words: str = "") -> Ask:
-    """Match what makes an object of a kind in which words stand."""
-    return lambda argv, stdin: argv[0] == "create" and f'"kind": "{kind}"' in stdin and words in stdin
+def creates(kind: str, text: str = "") -> Step:
+    """Match the creation of an object of a kind that holds a text."""
+    return lambda argv, stdin: argv[0] == "create" and f'"kind": "{kind}"' in stdin and text in stdin
 
 
-def records(event: str) -> Ask:
-    """Match what records an event."""
-    return makes("ConfigMap", f'\\"event\\": \\"{event}\\"')
+def records(event: str) -> Step:
+    """Match the recording of an event."""
+    return creates("ConfigMap", f'\\"event\\": \\"{event}\\"')
 
 
 def applies(argv: Sequence[str], stdin: str) -> bool:
-    """Match what applies the manifests."""
+    """Match the application of the manifests."""
     return argv[0] == "apply" and "--dry-run=server" not in argv and '"kind": "Deployment"' in stdin
 
 
 def watches(argv: Sequence[str], _: str) -> bool:
-    """Match what asks how the rollout goes."""
-    return argv[:2] == ["get", "--ignore-not-found"] and "deployments,replicasets,pods" in argv
+    """Match a request for the progress of a rollout."""
+    return argv[0] == "get" and "deployments,replicasets,pods" in argv
 
 
 @contextlib.contextmanager
-def killed_after(step: Ask) -> Iterator[None]:
-    """Let the cluster do a step, and have the process be gone before it hears of that."""
-    real = Cluster.ask
+def killed_after(step: Step) -> Iterator[None]:
+    """Let the cluster do a step, and end the run before it gets the reply."""
+    real = KubectlClient._run  # noqa: SLF001 - through which each request goes
     dead = False
 
-    async def ask(self: Cluster, argv: Sequence[str], *, what: str, stdin: str = "", patient: bool = True) -> str:
+    async def run(self: KubectlClient, argv: Sequence[str], stdin: str = "", *, retried: bool = True) -> str:
         nonlocal dead
         if dead:
             raise Killed
-        answer = await real(self, argv, what=what, stdin=stdin, patient=patient)
+        answer = await real(self, argv, stdin, retried=retried)
         if step(list(argv), stdin):
             dead = True
             raise Killed
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Cluster, "ask", ask)
+        patch.setattr(KubectlClient, "_run", run)
         with pytest.raises(BaseException) as caught:  # noqa: PT011 - a Killed, in as many groups as there are tasks
             yield
-    assert dead, f"the step was never taken: {caught.value!r}"
+    assert dead, f"the step was never done: {caught.value!r}"
 
 
-def let_the_hold_expire(space: Any) -> None:
+def let_the_lease_expire(space: Any) -> None:
     """Do as if a minute and more had passed since the lease was renewed."""
     then = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=10)
     space.control.request(
@@ -81,59 +81,59 @@ def let_the_hold_expire(space: Any) -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        pytest.param(makes("Lease"), id="lease"),
-        pytest.param(makes("Job", '"migrate-dry-run"'), id="migration-dry-run"),
-        pytest.param(records("begun"), id="begun"),
-        pytest.param(makes("Job", '"migrate"'), id="migration"),
+        pytest.param(creates("Lease"), id="lease"),
+        pytest.param(creates("Job", '"migrate-dry-run"'), id="migration-dry-run"),
+        pytest.param(records("started"), id="started"),
+        pytest.param(creates("Job", '"migrate"'), id="migration"),
         pytest.param(applies, id="applied"),
         pytest.param(watches, id="rollout"),
         pytest.param(records("deployed"), id="deployed"),
-        pytest.param(makes("Job", '"smoke"'), id="smoke"),
-        pytest.param(records("proven"), id="proven"),
+        pytest.param(creates("Job", '"smoke"'), id="smoke"),
+        pytest.param(records("verified"), id="verified"),
     ],
 )
-async def test_a_first_run_that_is_killed_is_made_good_by_the_next(
+async def test_a_first_run_that_is_killed_is_repaired_by_the_next(
     space: Any,
     releases: dict[str, Release],
     ship: Callable[..., Awaitable[Any]],
     history: Callable[[], Awaitable[list[dict[str, Any]]]],
-    step: Ask,
+    step: Step,
 ):
     with killed_after(step):
         await ship("good")
-    let_the_hold_expire(space)
+    let_the_lease_expire(space)
     await ship("good")
     assert space.live() == releases["good"].reference
     assert space.get("apps/v1/deployments/tiny")["status"]["availableReplicas"] == 2
     assert space.names("batch/v1/jobs") == []
     assert [name for name in space.names("v1/configmaps") if "smoke" in name] == []
     assert space.get("coordination.k8s.io/v1/leases/slipway-tiny")["spec"].get("holderIdentity") is None
-    assert (await history())[-1]["result"] == "proven"
+    assert (await history())[-1]["result"] == "verified"
 
 
 @pytest.mark.parametrize(
     "step",
     [pytest.param(records("failed"), id="failed"), pytest.param(applies, id="restoring")],
 )
-async def test_a_run_killed_while_it_brings_back_is_made_good_by_the_next(
+async def test_a_run_killed_during_its_rollback_is_repaired_by_the_next(
     space: Any,
     releases: dict[str, Release],
     deploy: Callable[..., Awaitable[Any]],
     ship: Callable[..., Awaitable[Any]],
-    step: Ask,
+    step: Step,
 ):
     await ship("good")
     bad = await deploy("bad", "smoke-fails")
     with killed_after(step):
         await bad.smoke(stable_seconds=1)
-    let_the_hold_expire(space)
-    with pytest.raises(RolloutError, match=f"brought back to {releases['good'].reference}"):
+    let_the_lease_expire(space)
+    with pytest.raises(RolloutError, match=f"rolled back to {releases['good'].reference}"):
         await deploy("bad", "crash-loop")
     assert space.live() == releases["good"].reference
     assert space.names("batch/v1/jobs") == []
 
 
-async def test_a_run_that_lost_its_hold_brings_nothing_back(
+async def test_a_run_that_lost_its_lease_restores_nothing(
     space: Any,
     releases: dict[str, Release],
     deploy: Callable[..., Awaitable[Any]],
@@ -142,37 +142,37 @@ async def test_a_run_that_lost_its_hold_brings_nothing_back(
 ):
     await ship("good")
     bad = await deploy("bad", "smoke-fails")
-    real = Cluster.ask
+    real = KubectlClient._run  # noqa: SLF001 - through which each request goes
 
-    async def ask(self: Cluster, argv: Sequence[str], *, what: str, stdin: str = "", patient: bool = True) -> str:
-        answer = await real(self, argv, what=what, stdin=stdin, patient=patient)
+    async def run(self: KubectlClient, argv: Sequence[str], stdin: str = "", *, retried: bool = True) -> str:
+        answer = await real(self, argv, stdin, retried=retried)
         if records("failed")(list(argv), stdin):
             path = f"/apis/coordination.k8s.io/v1/namespaces/{space.name}-staging/leases/slipway-tiny"
-            taken = {"spec": {"holderIdentity": "run-other"}}
-            space.control.request("PATCH", path, taken, "application/merge-patch+json")
+            other = {"spec": {"holderIdentity": "run-other"}}
+            space.control.request("PATCH", path, other, "application/merge-patch+json")
         return answer
 
-    monkeypatch.setattr(Cluster, "ask", ask)
-    with pytest.raises(SmokeFailedError, match="could not be brought back: another run has taken over by now"):
+    monkeypatch.setattr(KubectlClient, "_run", run)
+    with pytest.raises(SmokeFailedError, match="could not be rolled back: another run has taken over the environment"):
         await bad.smoke(stable_seconds=1)
     assert space.live() == releases["bad"].reference
     lease = space.get("coordination.k8s.io/v1/leases/slipway-tiny")
     assert lease["spec"]["holderIdentity"] == "run-other"
 
 
-async def test_what_a_killed_first_run_made_is_removed_when_the_next_fails(
+async def test_what_a_killed_first_run_created_is_removed_when_the_next_fails(
     space: Any, deploy: Callable[..., Awaitable[Any]]
 ):
     with killed_after(applies):
         await deploy("good")
-    let_the_hold_expire(space)
-    with pytest.raises(RolloutError, match="nothing was proven in staging before"):
+    let_the_lease_expire(space)
+    with pytest.raises(RolloutError, match="no release was verified in staging before"):
         await deploy("bad", "image-not-found")
     for kind in ("apps/v1/deployments", "v1/services", "policy/v1/poddisruptionbudgets", "batch/v1/jobs"):
         assert space.names(kind) == [], kind
 
 
-async def test_what_a_failing_release_added_is_gone_when_it_was_brought_back(
+async def test_objects_that_a_failing_release_added_are_gone_after_the_rollback(
     space: Any, deploy: Callable[..., Awaitable[Any]], ship: Callable[..., Awaitable[Any]]
 ):
     await ship("good")
@@ -180,7 +180,7 @@ async def test_what_a_failing_release_added_is_gone_when_it_was_brought_back(
     def add(documents: list[dict[str, Any]]) -> None:
         documents.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "added"}, "data": {"a": "b"}})
 
-    with pytest.raises(RolloutError, match="brought back"):
+    with pytest.raises(RolloutError, match="rolled back"):
         await deploy("bad", manifests=space.manifests("crash-loop", add))
     assert "added" not in space.names("v1/configmaps")
 
@@ -238,7 +238,7 @@ async def deaf() -> AsyncIterator[int]:
         connection.close()
 
 
-async def test_a_webhook_that_never_answers_is_told(
+async def test_a_webhook_that_never_answers_is_reported(
     space: Any,
     releases: dict[str, Release],
     deploy: Callable[..., Awaitable[Any]],
@@ -260,7 +260,7 @@ async def test_a_webhook_that_never_answers_is_told(
     }
     space.control.request("POST", path, {"metadata": {"name": space.name}, "webhooks": [webhook]})
     await asyncio.sleep(3)  # until the API server knows of the webhook; nothing tells when
-    monkeypatch.setattr("pipeline.kubernetes.cluster.pause", lambda _: 0)
+    monkeypatch.setattr("pipeline.core.retry.pause", lambda _: 0)
     try:
         with pytest.raises(ClusterError, match=r"webhook of the cluster does not answer(.|\n)*deaf\.example\.com"):
             await deploy("better")
@@ -274,7 +274,7 @@ async def test_a_smoke_test_that_fails_where_nothing_can_be_undone_says_both(
     space: Any, deploy: Callable[..., Awaitable[Any]]
 ):
     deployment = await deploy("bad", "smoke-fails")
-    with pytest.raises(SmokeFailedError, match="removed what this run made"):
+    with pytest.raises(SmokeFailedError, match="removed what this run created"):
         await deployment.smoke(stable_seconds=1)
     assert space.names("apps/v1/deployments") == []
     assert json.dumps(space.get("v1/services")["items"]) == "[]"

@@ -1,4 +1,4 @@
-"""From source to staging in one run, the smoke test at an address, and what the history amounts to."""
+"""From source to staging in one run, the smoke test at an address, and the metrics of the history."""
 
 import json
 import threading
@@ -16,10 +16,12 @@ from pipeline.slipway import Slipway
 pytestmark = pytest.mark.kubernetes
 
 Deploy = Callable[..., Awaitable[Any]]
+Make = Callable[..., Slipway]
+BROKEN = {"service/test/unit.test.js": "process.exit(1)"}
 ADDRESS = "http://staging:8080"
 
 
-async def test_ship_delivers_to_staging_and_proves_it(
+async def test_ship_deploys_to_staging_and_verifies_it_there(
     space: Any,
     registry: dagger.Service,
     make: Callable[..., Slipway],
@@ -27,98 +29,86 @@ async def test_ship_delivers_to_staging_and_proves_it(
     history: Callable[[], Awaitable[list[dict[str, Any]]]],
     keys: Any,
 ):
-    slipway = await make({"cosign.pub": keys.public_key}).with_verification(repository=keys.trust().repository)
+    slipway = await make({"cosign.pub": keys.public_key}).with_verification(repository=keys.policy().repository)
     signing = slipway.with_signer(key=keys.signer.key, password=keys.signer.password)
-    shipment = await signing.ship(
-        registry="localhost:5000/tiny",
-        registry_service=registry,
-        scanner=scanner("clean"),
-        namespace=f"{space.name}-staging",
-        manifests=space.manifests(),
-        link="https://ci.example.com/run/1",
-        **space.access,
-    )
+    configured = await at(signing, space, registry, scanner("clean"))
+    shipment = await configured.ship(link="https://ci.example.com/run/1")
     summary = await shipment.summary()
     assert "to staging: passed" in summary
     assert space.live() == shipment.reference
     [entry] = await history()
-    assert (entry["result"], entry["reference"]) == ("proven", shipment.reference)
+    assert (entry["result"], entry["reference"]) == ("verified", shipment.reference)
     assert entry["link"] == "https://ci.example.com/run/1"
     assert entry["unsigned"] == ""
     assert json.loads(shipment.document)["environment"] == "staging"
-    release = await signing.release(shipment.reference, registry_service=registry)
-    assert release.commit in await release.verify_release()
+    release = await configured.release(shipment.reference)
+    assert release.context.commit.sha in await release.verify_release()
 
 
 async def test_ship_does_not_begin_what_could_not_be_deployed_unsigned(
     space: Any, registry: dagger.Service, make: Callable[..., Slipway], keys: Any
 ):
-    given = {"registry": "localhost:5000/tiny", "registry_service": registry, "manifests": space.manifests()}
     broken = {"service/test/unit.test.js": "process.exit(1)"}
-    for files, words in (
-        (broken, "nobody is trusted to sign releases"),
-        (broken | {"cosign.pub": keys.public_key}, "nobody signs"),
+    for files, problem in (
+        (broken, "no verification policy is configured"),
+        (broken | {"cosign.pub": keys.public_key}, "no signer is configured"),
     ):
-        shipment = await make(files).ship(**given | space.access)
-        assert shipment.error.startswith(f"ship: {words}")
+        shipment = await (await at(make(files), space, registry)).ship()
+        assert shipment.error.startswith(f"ship: {problem}")
         assert "✔" not in shipment.table
 
 
 async def test_ship_reports_a_cluster_that_is_not_there_before_anything_else_is_done(
     space: Any, registry: dagger.Service, make: Callable[..., Slipway], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("pipeline.kubernetes.cluster.pause", lambda _: 0)
+    monkeypatch.setattr("pipeline.core.retry.pause", lambda _: 0)
     config = space.control.kubeconfig(space.token(), server="https://127.0.0.1:1")
-    shipment = await make({"service/test/unit.test.js": "process.exit(1)"}).ship(
-        registry="localhost:5000/tiny",
-        registry_service=registry,
-        manifests=space.manifests(),
-        kubeconfig=space.kubeconfig(config),
-        allow_unsigned=True,
-    )
+    unsigned = await make({"service/test/unit.test.js": "process.exit(1)"}).with_verification(allow_unsigned=True)
+    slipway = await at(unsigned, space, registry, kubeconfig=space.kubeconfig(config), api_server=None)
+    shipment = await slipway.ship()
     assert not shipment.passed
     assert "https://127.0.0.1:1 cannot be reached" in shipment.error
     assert "✔" not in shipment.table
     assert shipment.error in await shipment.report().file("report.md").contents()
 
 
-async def test_ship_tells_of_a_rollout_that_failed_and_of_what_became_of_the_environment(
+async def test_ship_reports_a_rollout_that_failed_and_the_state_of_the_environment(
     space: Any, registry: dagger.Service, make: Callable[..., Slipway], scanner: Callable[[str], dagger.Container]
 ):
-    shipment = await make().ship(
-        registry="localhost:5000/tiny",
-        registry_service=registry,
-        scanner=scanner("clean"),
-        namespace=f"{space.name}-staging",
-        manifests=space.manifests("crash-loop"),
-        allow_unsigned=True,
-        **space.access,
-    )
+    unsigned = await make().with_verification(allow_unsigned=True)
+    slipway = await at(unsigned, space, registry, scanner("clean"), manifests=space.manifests("crash-loop"))
+    shipment = await slipway.ship()
     assert not shipment.passed
     assert "crashed 4 times" in shipment.table
-    assert "nothing was proven in staging before: removed what this run made" in shipment.table
+    assert "no release was verified in staging before: removed what this run created" in shipment.table
     assert shipment.reference
     assert space.live() == ""
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ({"environment": "production"}, "production is reached by a promotion only"),
-        ({"registry": None, "registry_service": None}, "a cluster needs a registry"),
-        ({"kubeconfig": None}, "there is no cluster to deploy to"),
-    ],
-)
-async def test_ship_refuses_at_once_what_it_must_not_do(
-    space: Any,
-    registry: dagger.Service,
-    make: Callable[..., Slipway],
-    arguments: dict[str, Any],
-    words: str,
-):
-    given = {"registry": "localhost:5000/tiny", "registry_service": registry, "manifests": space.manifests()}
-    with pytest.raises(InvalidInputError, match=words):
-        await make({"service/test/unit.test.js": "process.exit(1)"}).ship(**given | space.access | arguments)
+async def test_ship_refuses_at_once_to_deploy_to_production(space: Any, registry: dagger.Service, make: Make):
+    space.add("production")
+    slipway = await at(make(BROKEN), space, registry)
+    target = await space.target("production")
+    slipway.configured.environments.append(target)
+    shipment = await slipway.ship(environment="production")
+    assert shipment.error.startswith("deploy: production is reached by a promotion only")
+    assert "✔" not in shipment.table
+
+
+async def test_ship_refuses_at_once_a_cluster_without_a_registry(space: Any, registry: dagger.Service, make: Make):
+    slipway = await at(make(BROKEN), space, registry)
+    slipway.configured.registry = None
+    shipment = await slipway.ship()
+    assert shipment.error.startswith("ship: a cluster needs a registry to pull from")
+
+
+async def at(
+    slipway: Slipway, space: Any, registry: dagger.Service, scanner: dagger.Container | None = None, **options: Any
+) -> Slipway:
+    """Return the module with the registry, the test's staging environment and a scanner."""
+    published = slipway.with_registry("localhost:5000/tiny", service=registry).with_scanner(scanner)
+    published.configured.environments = [await space.target(**options)]
+    return published
 
 
 @pytest.fixture
@@ -150,14 +140,14 @@ def answering() -> Iterator[Callable[[str], dagger.Service]]:
         server.server_close()
 
 
-async def test_the_smoke_test_can_ask_at_an_address(
+async def test_the_smoke_test_can_use_a_url(
     space: Any, releases: dict[str, Release], deploy: Deploy, answering: Callable[[str], dagger.Service]
 ):
     # A Job inside would fail here: the address is what is asked.
-    deployment = await deploy("good", "smoke-fails")
-    service = answering(releases["good"].commit)
-    proof = await deployment.smoke(url=ADDRESS, url_service=service, stable_seconds=1)
-    assert (proof.release, proof.attempts) == (releases["good"].reference, 1)
+    service = answering(releases["good"].context.commit.sha)
+    deployment = await deploy("good", "smoke-fails", url=ADDRESS, url_service=service)
+    verification = await deployment.smoke(stable_seconds=1)
+    assert (verification.reference, verification.attempts) == (releases["good"].reference, 1)
 
 
 async def test_another_commit_at_the_address_is_a_failure(
@@ -168,30 +158,28 @@ async def test_another_commit_at_the_address_is_a_failure(
     answering: Callable[[str], dagger.Service],
 ):
     await ship("good")
-    deployment = await deploy("better")
-    service = answering(releases["good"].commit)
+    service = answering(releases["good"].context.commit.sha)
+    deployment = await deploy("better", url=ADDRESS, url_service=service)
     with pytest.raises(SmokeFailedError, match="failed 2 of 2 attempts"):
-        await deployment.smoke(url=ADDRESS, url_service=service, stable_seconds=1, attempts=2)
+        await deployment.smoke(stable_seconds=1, attempts=2)
     assert space.live() == releases["good"].reference
 
 
 @pytest.mark.parametrize(
-    ("url", "words"),
+    ("url", "problem"),
     [
         ("staging.example.com", "--url is not the address of a service"),
         ("https://captain:secret@staging.example.com", "--url is not the address of a service"),
         ("http://localhost:8080", "is the test's own container"),
     ],
 )
-async def test_an_address_that_cannot_be_meant_is_refused(space: Any, deploy: Deploy, url: str, words: str):
-    deployment = await deploy("good")
-    with pytest.raises(InvalidInputError, match=words) as caught:
-        await deployment.smoke(url=url)
+async def test_a_malformed_url_is_refused(space: Any, url: str, problem: str):
+    with pytest.raises(InvalidInputError, match=problem) as caught:
+        await space.target(url=url)
     assert "secret" not in str(caught.value)
-    assert space.live(), "nothing is undone for a slip of the pen"
 
 
-async def test_the_history_amounts_to_the_dora_metrics(
+async def test_the_dora_metrics_are_computed_from_the_history(
     space: Any, deploy: Deploy, ship: Callable[..., Awaitable[Any]], environment: Callable[..., Awaitable[Any]]
 ):
     await ship("good")
@@ -203,6 +191,6 @@ async def test_the_history_amounts_to_the_dora_metrics(
     assert document["deployments"] == 1
     assert 0 < document["time_to_restore_seconds"] < 120
     assert document["lead_time_seconds"] > 0
-    assert "change failure rate             50%  1 of 2 changes" in measured.summary
+    assert "change failure rate 50% 1 of 2 changes" in " ".join(measured.summary.split())
     files = await measured.report().entries()
     assert files == ["dora.json", "dora.md", "dora.svg"]

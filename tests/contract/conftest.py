@@ -8,11 +8,18 @@ import dagger
 import pytest
 
 from pipeline import images
+from pipeline.core import retry
 from pipeline.slipway import Slipway
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 
 Make = Callable[..., Slipway]
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the module retry sooner than it does for its users; how its pauses grow is a unit test."""
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.1)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is pinned in a real repository, since when, and what `ship --frozen` refuses."""
+"""Pins of a real repository with their dates, and what `ship --frozen` refuses."""
 
 import json
 import shutil
@@ -12,6 +12,7 @@ import pytest
 from pipeline import images
 from pipeline.check import find_pins as pinning
 from pipeline.check import pins
+from pipeline.images import Images
 from pipeline.slipway import Slipway
 
 Make = Callable[..., Slipway]
@@ -30,16 +31,16 @@ def workflow(*actions: str) -> str:
     return "".join(["jobs:\n  a:\n    steps:\n", *(f"      - uses: {action}\n" for action in actions)])
 
 
-async def test_age_is_since_the_pin_came_into_the_repository(make: Make, repository: Path):
+async def test_the_age_of_a_pin_counts_from_its_commit(make: Make, repository: Path):
     file = ".github/workflows/it's a $(test).yml"
     make({file: workflow(f"a/b@{SHA} # v1")})
     slipway = make({file: "# changed since\n" + workflow(f"a/b@{SHA} # v1", "c/d@v2")})
-    found = {pin["name"]: pin for pin in json.loads(await slipway.pins_json())}
-    assert found["a/b v1"]["since"] == "2026-01-02"  # the date of the tests' commits
-    assert found["a/b v1"]["days"] > 300
-    assert (found["c/d"]["pinned"], found["c/d"]["since"]) == ("", "")
-    # Another repository does not know since when Slipway's own pins are.
-    assert found["node:24-alpine"]["since"] == ""
+    listed = {pin["name"]: pin for pin in json.loads(await slipway.pins_json())}
+    assert listed["a/b v1"]["since"] == "2026-01-02"  # the date of the tests' commits
+    assert listed["a/b v1"]["days"] > 300
+    assert (listed["c/d"]["pinned"], listed["c/d"]["since"]) == ("", "")
+    # The history of another repository has no dates of Slipway's own pins.
+    assert listed["node:24-alpine"]["since"] == ""
     assert "NOT PINNED" in await slipway.pins()
 
 
@@ -53,7 +54,7 @@ async def test_a_shallow_clone_does_not_know_ages(make: Make, repository: Path, 
 
 
 @pytest.mark.parametrize(
-    ("files", "words"),
+    ("files", "entry"),
     [
         ({".github/workflows/a.yml": workflow("actions/checkout@v7")}, "action actions/checkout in .github"),
         ({"service/package-lock.json": json.dumps(LOCK)}, "packages x in service/package-lock.json"),
@@ -76,37 +77,37 @@ async def test_a_shallow_clone_does_not_know_ages(make: Make, repository: Path, 
         ),
     ],
 )
-async def test_frozen_refuses_at_once_what_is_not_pinned(make: Make, files: dict[str, str], words: str):
+async def test_frozen_refuses_at_once_what_is_not_pinned(make: Make, files: dict[str, str], entry: str):
     shipment = await make(files).ship(frozen=True)
     assert not shipment.passed
-    assert shipment.error.startswith("ship --frozen: not all that is fetched is pinned (1)")
-    assert words in shipment.error
+    assert shipment.error.startswith("ship --frozen: not everything that a run fetches is pinned (1)")
+    assert entry in shipment.error
     assert "✔" not in shipment.table
 
 
 @pytest.mark.parametrize("path", ["./service", "service/", "s[1]*", "."])
-async def test_the_service_is_looked_at_however_its_folder_is_written(make: Make, repository: Path, path: str):
+async def test_the_service_is_found_however_its_folder_is_written(make: Make, repository: Path, path: str):
     folder = {"./service": "service", "service/": "service"}.get(path, path)
     (repository / "service").rename(repository / "moved")
     shutil.copytree(repository / "moved", repository / folder, dirs_exist_ok=True)
     shutil.rmtree(repository / "moved")
     slipway = make({f"{folder}/package-lock.json": json.dumps(LOCK)}, path=path)
-    found = json.loads(await slipway.pins_json())
-    assert [pin["pinned"] for pin in found if pin["name"] == "x"] == [""]
+    listed = json.loads(await slipway.pins_json())
+    assert [pin["pinned"] for pin in listed if pin["name"] == "x"] == [""]
 
 
-async def test_an_image_of_ones_own_by_tag_is_not_frozen(make: Make):
+async def test_an_image_option_with_a_tag_is_not_frozen(make: Make):
     shipment = await make(node_image=images.NODE.partition("@")[0]).ship(frozen=True)
     assert "image node:24-alpine" in shipment.error
 
 
 async def test_a_repository_that_pins_everything_ships_frozen(make: Make, scanner: Scanner):
-    shipment = await make().ship(scanner=scanner("clean"), frozen=True)
+    shipment = await make().with_scanner(scanner("clean")).ship(frozen=True)
     assert shipment.passed, shipment.table
 
 
 async def test_this_repository_pins_everything(dag: dagger.Client):
     source = dag.host().directory(str(ROOT), exclude=["**/node_modules", "**/.venv", ".git"], no_cache=True)
-    found = await pinning.find(source, "app", "harbour", Slipway(source=source).images)
-    pins.check_frozen(found)
-    assert {pin.kind for pin in found} == {"image", "action", "packages", "engine", "cli"}
+    listed = await pinning.find_pins(source, "app", "harbour", Images())
+    pins.check_frozen(listed)
+    assert {pin.kind for pin in listed} == {"image", "action", "packages", "engine", "cli"}

@@ -1,4 +1,4 @@
-"""A notifier of another module, and the module that puts both gather, against a real HTTP server."""
+"""A notifier of another module, and the module that puts both together, against a real HTTP server."""
 
 import json
 import os
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from launch import engine as launcher
-from pipeline.report.report import FAILED, Run, Stage, to_json
+from pipeline.report.document import to_json
+from pipeline.report.run import FAILED, Run, Stage
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "T0P/S3CRET"
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.e2e
 
 
 class Webhook(ThreadingHTTPServer):
-    """A server that takes messages, answers as told, and remembers them."""
+    """A server that accepts messages, answers as configured, and keeps them."""
 
     def __init__(self, status: int, *, hangs: bool) -> None:
         self.status, self.hangs = status, hangs
-        self.stopped = threading.EventType()
+        self.stopped = threading.Event()
         self.messages: list[tuple[str, dict[str, str]]] = []
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -86,17 +86,15 @@ def call(address: str, command: list[str], folder: Path, *argv: str) -> subproce
 # The example alone
 
 
-@pytest.fixture(params=["embedded", "dagger"])
-def notify(request: pytest.FixtureRequest) -> Callable[..., subprocess.CompletedProcess[str]]:
-    if reason := launcher.why_not(request.param, os.environ):
-        pytest.skip(reason)
-    command = ["dagger", "--progress=plain"] if request.param == "dagger" else [sys.executable, "-m", "drydock"]
-    report = to_json(Run("harbour", [Stage("verify", FAILED)], error="lint: it is wrong"))
+@pytest.fixture
+def notify(engine_name: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    command = ["dagger", "--progress=plain"] if engine_name == "dagger" else [sys.executable, "-m", "drydock"]
+    report = to_json(Run("harbour", [Stage("check", FAILED)], error="lint: it is wrong"))
 
     def run(server: Webhook, address: str = "") -> subprocess.CompletedProcess[str]:
-        given = ["--webhook", "env:WEBHOOK", "--webhook-service", server.service]
-        told = ["notify", "--event", "failed", "--report", report]
-        return call(address or server.address, command, ROOT / "examples" / "notifier", "call", *given, *told)
+        options = ["--webhook", "env:WEBHOOK", "--webhook-service", server.service]
+        chain = ["notify", "--event", "failed", "--report", report]
+        return call(address or server.address, command, ROOT / "examples" / "notifier", "call", *options, *chain)
 
     return run
 
@@ -107,37 +105,37 @@ def test_the_webhook_gets_each_message(webhook: Callable[..., Webhook], notify: 
         done = notify(server)
         assert done.returncode == 0, done.stderr
     assert [path for path, _ in server.messages] == [f"/{SECRET}"] * 2
-    assert server.messages[0][1]["text"] == ":x: harbour failed in verify"
+    assert server.messages[0][1]["text"] == ":x: harbour failed in check"
     assert SECRET not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("status", "hangs", "words"), [(500, False, "it answers 500"), (200, True, "aborted")])
-def test_a_webhook_that_does_not_take_it_is_told_without_its_address(
-    webhook: Callable[..., Webhook], notify: Callable[..., Any], status: int, words: str, *, hangs: bool
+@pytest.mark.parametrize(("status", "hangs", "reason"), [(500, False, "it answers 500"), (200, True, "aborted")])
+def test_a_webhook_that_refuses_the_message_is_reported_without_its_address(
+    webhook: Callable[..., Webhook], notify: Callable[..., Any], status: int, reason: str, *, hangs: bool
 ):
     done = notify(webhook(status, hangs=hangs))
     assert done.returncode != 0
-    assert "the webhook did not take the message" in done.stderr
-    assert words in done.stderr
+    assert "the webhook did not accept the message" in done.stderr
+    assert reason in done.stderr
     assert SECRET not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("address", ["https://user:{}@webhook/x", "{}", "http://[{}"])
-def test_an_address_that_cannot_be_asked_is_told_without_it(
+def test_a_malformed_address_is_reported_without_it(
     webhook: Callable[..., Webhook], notify: Callable[..., Any], address: str
 ):
     done = notify(webhook(), address.format("S3CRET"))
     assert done.returncode != 0
-    assert "its address is none, or has a user in it" in done.stderr
+    assert "its address is malformed, or has a user in it" in done.stderr
     assert "S3CRET" not in done.stdout + done.stderr
 
 
-# Both examples and Slipway gather
+# Both examples and Slipway together
 
 
 @pytest.fixture
 def broken(tmp_path: Path) -> Path:
-    """A clone of the project whose service lacks a script, which is found out at once."""
+    """A clone of the project with a service that lacks a script, which `ship` notices before its first stage."""
     folder = tmp_path / "slipway"
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
     for name in ("pipeline", "examples"):
@@ -147,26 +145,25 @@ def broken(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.dagger
 @pytest.mark.parametrize(
-    ("status", "hangs", "words"),
+    ("status", "hangs", "reason"),
     [
-        (200, False, "told that it failed"),
+        (200, False, "sent: failed"),
         (500, False, "warning: the notifier failed"),
         (200, True, "warning: the notifier "),
     ],
 )
-def test_a_failed_shipment_is_told_and_fails_whatever_the_webhook_does(
-    webhook: Callable[..., Webhook], broken: Path, status: int, words: str, *, hangs: bool
+def test_a_failed_shipment_is_notified_and_fails_whatever_the_webhook_does(
+    webhook: Callable[..., Webhook], broken: Path, status: int, reason: str, *, hangs: bool
 ):
-    if reason := launcher.why_not("dagger", os.environ):
-        pytest.skip(f"modules that depend on each other: {reason}")
     server = webhook(status, hangs=hangs)
     ship = ["call", "--mod", "examples/consumer", "ship", "--source", ".", "--webhook", "env:WEBHOOK"]
     done = call(server.address, ["dagger", "--progress=plain"], broken, *ship, "--webhook-service", server.service)
     assert done.returncode != 0
     assert "no script 'lint'" in done.stderr
-    assert words in done.stderr
+    assert reason in done.stderr
     [(path, message)] = server.messages
     assert path == f"/{SECRET}"
-    assert message["text"] == ":x: app failed in verify"
+    assert message["text"] == ":x: app failed"
     assert SECRET not in done.stdout + done.stderr

@@ -14,7 +14,7 @@ def entry(**changes: object) -> str:
     return "vulnerabilities:\n  - " + "\n    ".join(lines) + "\n"
 
 
-def test_an_ignore_with_reason_and_date_is_taken():
+def test_an_ignore_with_reason_and_date_is_accepted():
     [ignore] = ignores.parse(entry(), TODAY)
     assert ignore == ignores.Ignore("CVE-2026-1", "never called", datetime.date(2026, 12, 31))
 
@@ -24,7 +24,7 @@ def test_an_ignore_holds_through_its_last_day():
 
 
 @pytest.mark.parametrize(
-    ("text", "names"),
+    ("text", "problem"),
     [
         (entry(expired_at="2026-11-22"), "expired on 2026-11-22"),
         (entry(statement=None), "has no reason"),
@@ -34,15 +34,17 @@ def test_an_ignore_holds_through_its_last_day():
         (entry(id=None), "no id"),
         ("vulnerabilities: CVE-2026-1", "not a list"),
         ("vulnerabilities: [CVE-2026-1]", "no id"),
-        ("ignore: []", "holds more than"),
-        ("- CVE-2026-1", "holds more than"),
+        ("ignore: []", "has other keys than"),
+        ("- CVE-2026-1", "has other keys than"),
         ("a: [", "not YAML"),
+        ("vulnerabilities: 2026-02-30", "not YAML"),
+        (entry() + "---\n" + entry(), "more than one YAML document"),
     ],
 )
-def test_an_ignore_that_says_too_little_is_an_error_that_names_it(text: str, names: str):
+def test_an_incomplete_ignore_is_an_error_that_names_it(text: str, problem: str):
     with pytest.raises(InvalidInputError) as caught:
         ignores.parse(text, TODAY)
-    assert names in caught.value.problem
+    assert problem in caught.value.problem
     assert "\n" not in caught.value.problem
 
 
@@ -50,12 +52,12 @@ def test_an_empty_file_ignores_nothing():
     assert ignores.parse("", TODAY) == []
 
 
-def test_yaml_can_make_no_objects():
+def test_yaml_cannot_create_objects():
     with pytest.raises(InvalidInputError):
         ignores.parse("vulnerabilities: !!python/object/apply:os.getcwd []", TODAY)
 
 
-def test_an_ignore_that_matches_nothing_is_warned_of():
+def test_an_ignore_that_matches_nothing_is_a_warning():
     accepted = ignores.parse(entry(), TODAY)
     assert ignores.unused(accepted, {"CVE-2026-1"}) == []
-    assert ignores.unused(accepted, {"CVE-2026-2"}) == ["the ignore of CVE-2026-1 matches nothing: remove it"]
+    assert ignores.unused(accepted, {"CVE-2026-2"}) == ["the ignore of CVE-2026-1 matches no finding: remove it"]

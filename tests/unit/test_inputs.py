@@ -3,21 +3,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.api.checked_source import check_platforms
-from pipeline.build.node import labels
+from pipeline.build.build import check_platforms, labels
 from pipeline.core.errors import InvalidInputError, StageFailedError, joined, tail
 from pipeline.core.execution import check_positive
-from pipeline.oci.registry import check_target
+from pipeline.oci.references import Repository
+from pipeline.oci.registry import Registry, check_registry
 from pipeline.scan.scan import check_severities
-from pipeline.source.commit import (
-    Commit,
-    check_releasable,
-    harmless_config,
-    parse_sha,
-    submodules_of,
-    without_credentials,
-)
-from pipeline.source.project import parse_manifest
+from pipeline.source.commit import Commit, check_releasable, parse_sha, submodules_of
+from pipeline.source.git import safe_config, without_credentials
+from pipeline.source.project import parse_package
 
 
 @pytest.mark.parametrize(
@@ -36,7 +30,7 @@ def test_an_images_source_label_never_holds_a_credential(url: str, shown: str):
     assert without_credentials(url) == shown
 
 
-def test_of_a_repositorys_configuration_only_its_format_is_taken():
+def test_of_a_repositorys_configuration_only_its_format_is_used():
     listed = {
         "core.repositoryformatversion": "1",
         "core.worktree": "/elsewhere",
@@ -45,13 +39,13 @@ def test_of_a_repositorys_configuration_only_its_format_is_taken():
         "filter.evil.clean": "touch /tmp/mark",
         "remote.origin.url": "https://user:token@github.com/org/app.git",
     }
-    config, url = harmless_config("".join(f"{key}\n{value}\0" for key, value in listed.items()))
+    config, url = safe_config("".join(f"{key}\n{value}\0" for key, value in listed.items()))
     assert config == "[core]\n    repositoryformatversion = 1\n[extensions]\n    objectformat = sha256\n"
     assert url == "https://github.com/org/app"
 
 
 def test_a_configuration_cannot_smuggle_in_a_section():
-    assert harmless_config("extensions.objectformat\nsha1\n[filter]\0") == ("", "")
+    assert safe_config("extensions.objectformat\nsha1\n[filter]\0") == ("", "")
 
 
 def test_submodules_are_found_in_the_index():
@@ -60,17 +54,25 @@ def test_submodules_are_found_in_the_index():
 
 
 @pytest.mark.parametrize(
-    ("registry", "username", "service", "words"),
+    ("address", "username", "password", "problem"),
     [
         ("", "", None, "registry '' is not a repository address"),
-        (None, "user", None, "no --registry"),
-        (None, "", object(), "no --registry"),
+        ("ghcr.io/org/app", "me", None, "--username and --password come together"),
+        ("ghcr.io/org/app", "", object(), "--username and --password come together"),
     ],
 )
-def test_a_registry_that_is_half_given_is_refused(registry: str | None, username: str, service: object, words: str):
-    password: Any = object() if username else None
-    with pytest.raises(InvalidInputError, match=words):
-        check_target(registry, username, password, service)  # type: ignore[arg-type]
+def test_an_incomplete_registry_is_refused(address: str, username: str, password: Any, problem: str):
+    registry = Registry(address=address, tool_image="node", username=username, password=password)
+    with pytest.raises(InvalidInputError, match=problem):
+        check_registry(registry)
+
+
+def test_credentials_go_to_their_own_host_only():
+    password: Any = object()
+    registry = Registry(address="ghcr.io/org/app", tool_image="node", username="me", password=password)
+    assert registry.for_repository(Repository.parse("ghcr.io/org/other")).username == "me"
+    other = registry.for_repository(Repository.parse("registry.example.com/org/app"))
+    assert (other.username, other.password) == ("", None)
 
 
 @pytest.mark.parametrize("value", [0, -1])
@@ -80,8 +82,8 @@ def test_a_wait_of_no_time_is_refused(value: int):
 
 
 def test_labels_leave_out_what_is_unknown():
-    told = labels(Commit(sha="unversioned"), "app")
-    assert set(told) == {"org.opencontainers.image.title", "org.opencontainers.image.revision"}
+    known = labels(Commit(sha="unversioned"), "app")
+    assert set(known) == {"org.opencontainers.image.title", "org.opencontainers.image.revision"}
 
 
 @pytest.mark.parametrize("sha", ["", "main", "abc123", "A" * 40, "a" * 40 + "\n"])
@@ -103,30 +105,30 @@ def test_a_dirty_trees_tag_says_so():
 
 
 def test_the_name_of_a_scoped_package_is_its_last_part():
-    assert parse_manifest('{"name": "@org/app", "scripts": {"lint": "x"}}', ["lint"]) == "app"
+    assert parse_package('{"name": "@org/app", "scripts": {"lint": "x"}}', ["lint"]) == "app"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '"text"'])
 def test_a_manifest_that_is_no_object_is_refused(text: str):
     with pytest.raises(InvalidInputError, match=r"package\.json"):
-        parse_manifest(text, [])
+        parse_package(text, [])
 
 
 @pytest.mark.parametrize("scripts", ["null", '"lint"', "[]", "7"])
 def test_scripts_that_are_no_object_are_refused(scripts: str):
     with pytest.raises(InvalidInputError, match="scripts are not an object"):
-        parse_manifest(f'{{"scripts": {scripts}}}', ["lint"])
+        parse_package(f'{{"scripts": {scripts}}}', ["lint"])
 
 
 @pytest.mark.parametrize("name", ["My App", "UPPER", "a;b", "-x", "naïve"])
 def test_a_name_that_no_image_can_have_is_refused(name: str):
     with pytest.raises(InvalidInputError, match="cannot name an image"):
-        parse_manifest(json.dumps({"name": name}), [])
+        parse_package(json.dumps({"name": name}), [])
 
 
 def test_every_missing_script_is_named():
     with pytest.raises(InvalidInputError, match="'lint', 'build'"):
-        parse_manifest('{"scripts": {"test": "x"}}', ["lint", "test", "build"])
+        parse_package('{"scripts": {"test": "x"}}', ["lint", "test", "build"])
 
 
 @pytest.mark.parametrize("platforms", [["windows/amd64"], ["linux"], ["linux/"], ["linux/amd64", "linux/amd64"]])
@@ -141,7 +143,7 @@ def test_platforms_are_kept_in_their_order():
 
 
 def test_a_severity_that_trivy_does_not_know_is_refused():
-    assert check_severities(None) == ["CRITICAL", "HIGH"]
+    assert check_severities([]) == ["CRITICAL", "HIGH"]
     with pytest.raises(InvalidInputError, match="AWFUL"):
         check_severities(["HIGH", "AWFUL"])
 

@@ -1,18 +1,17 @@
 import re
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from launch import __main__ as launch
 from launch import engine, environment
+from launch.arguments import ship_command
 
 
-def fake_dagger(folder: Path, *, exit_code: int, words: str = "") -> str:
-    """Put a `dagger` on a PATH that answers as told."""
+def fake_dagger(folder: Path, *, exit_code: int, stderr: str = "") -> str:
+    """Put a `dagger` with this exit code and error output on a PATH."""
     script = folder / "dagger"
-    script.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit {exit_code}\n")
+    script.write_text(f"#!/bin/sh\necho '{stderr}' >&2\nexit {exit_code}\n")
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     return f"{folder}:/usr/bin:/bin"
 
@@ -37,10 +36,10 @@ def test_without_one_the_embedded_engine_is_chosen_and_says_why():
     assert "no dagger on PATH" in chosen.why
 
 
-def test_a_dagger_that_reaches_no_engine_is_not_chosen_and_its_words_are_shown(
+def test_a_dagger_that_reaches_no_engine_is_not_chosen_and_its_error_is_shown(
     nothing: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("PATH", fake_dagger(nothing, exit_code=1, words="connection refused"))
+    monkeypatch.setenv("PATH", fake_dagger(nothing, exit_code=1, stderr="connection refused"))
     chosen = engine.choose({})
     assert chosen.name == "embedded"
     assert "connection refused" in chosen.why
@@ -72,17 +71,25 @@ def test_where_neither_can_run_the_error_says_what_to_install(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("arguments", "ends"),
+    ("arguments", "command"),
     [
-        ([], ["summary"]),
-        (["--registry", "ghcr.io/org/app"], ["summary"]),
-        (["report", "export", "--path", "x"], []),
-        (["summary"], []),
-        (["--help"], []),
+        ("", "ship summary"),
+        ("--help", "ship --help"),
+        ("report export --path x", "ship report export --path x"),
+        ("--frozen summary", "ship --frozen summary"),
+        ("--tag release --path services/api", "--path services/api ship --tag release summary"),
+        (
+            "with-registry --address ghcr.io/org/app with-environment --name staging --frozen",
+            "with-registry --address ghcr.io/org/app with-environment --name staging ship --frozen summary",
+        ),
+        (
+            "with-scanner --severity=CRITICAL ship --platforms linux/amd64 --skip secrets",
+            "--skip secrets with-scanner --severity=CRITICAL ship --platforms linux/amd64 summary",
+        ),
     ],
 )
-def test_the_table_is_asked_for_unless_something_else_is(arguments: list[str], ends: list[str]):
-    assert engine.with_summary(arguments) == [*arguments, *ends]
+def test_options_of_the_module_and_of_ship_are_put_where_dagger_reads_them(arguments: str, command: str):
+    assert ship_command(arguments.split()) == command.split()
 
 
 def test_missing_packages_are_named_where_they_cannot_be_installed(monkeypatch: pytest.MonkeyPatch):
@@ -104,7 +111,7 @@ def test_what_reads_the_lock_file_is_itself_locked():
 
 
 def fake_apt(folder: Path, *, busy: int) -> Path:
-    """Put an `apt-get` on a PATH that finds another at work so many times; return what it was called with."""
+    """Put an `apt-get` on a PATH that is locked out a number of times; return the file with its calls."""
     calls = folder / "calls"
     script = folder / "apt-get"
     script.write_text(
@@ -122,12 +129,12 @@ test "$(wc -l < {calls})" -gt {busy} || {{
 
 @pytest.fixture
 def root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A machine on which packages can be installed; there a second of sleep is a minute."""
+    """A machine on which packages can be installed, and where a second of sleep is a minute."""
     clock = [0.0]
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(environment.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(environment.time, "sleep", lambda seconds: clock.append(clock.pop() + 60 * seconds))
+    monkeypatch.setattr("launch.environment.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("launch.environment.time.sleep", lambda seconds: clock.append(clock.pop() + 60 * seconds))
     return tmp_path
 
 
@@ -138,23 +145,7 @@ def test_another_apt_at_work_is_waited_for(root: Path, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.count("waiting for another apt") == 1
 
 
-def test_another_apt_that_never_ends_is_waited_for_no_longer_than_said(root: Path):
+def test_another_apt_that_never_ends_is_waited_for_until_the_deadline(root: Path):
     fake_apt(root, busy=10**9)
     with pytest.raises(environment.SetupError, match="held by process 7"):
         environment.require_debian({"no-such-command": "no-such-package"})
-
-
-@pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((1, 0), 1), ((0, 5), 5), ((-9, 0), -9), ((0, -9), -9)])
-def test_a_suite_that_fails_or_is_killed_fails_the_test_command(
-    monkeypatch: pytest.MonkeyPatch, codes: tuple[int, int], expected: int
-):
-    left = list(codes)
-
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess(command, left.pop(0) if "pytest" in command else 0)
-
-    monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(environment, "make", lambda _: Path("python"))
-    monkeypatch.setattr(engine, "can_embed", lambda: False)
-    assert launch.test([]) == expected
-    assert left == []

@@ -30,8 +30,8 @@ licenses:
         "LGPL-2.1+",
     ],
 )
-def test_permissive_and_weak_copyleft_licences_pass(text: str):
-    assert licenses.refused([Package("a", "1.0.0", text)], set()) == ([], set())
+def test_permissive_and_weak_copyleft_licenses_pass(text: str):
+    assert licenses.refused_packages([Package("a", "1.0.0", text)], set()) == ([], set())
 
 
 @pytest.mark.parametrize(
@@ -63,24 +63,24 @@ def test_permissive_and_weak_copyleft_licences_pass(text: str):
     ],
 )
 def test_strong_copyleft_source_available_and_unknown_ones_do_not(text: str):
-    closing, _ = licenses.refused([Package("a", "1.0.0", text)], set())
-    assert closing == [f"a@1.0.0: {text or 'says no license'}"]
+    blocking, _ = licenses.refused_packages([Package("a", "1.0.0", text)], set())
+    assert blocking == [f"a@1.0.0: {text or 'no license'}"]
 
 
 @pytest.mark.parametrize("name", ["a", "a@1.0.0", "GPL-3.0-only"])
-def test_a_package_or_licence_with_a_reason_passes(name: str):
+def test_a_package_or_license_with_a_reason_passes(name: str):
     assert licenses.check([Package("a", "1.0.0", "GPL-3.0")], IGNORE.format(id=name, date="2099-12-31")) == []
 
 
-def test_another_version_or_licence_does_not_pass_with_it():
+def test_another_version_or_license_does_not_pass_with_it():
     for name in ("a@1.0.1", "GPL-2.0-only", "b"):
-        with pytest.raises(GateClosedError, match="1 of the production dependencies may not be shipped"):
+        with pytest.raises(GateClosedError, match="1 of the production dependencies have a forbidden license"):
             licenses.check([Package("a", "1.0.0", "GPL-3.0")], IGNORE.format(id=name, date="2099-12-31"))
 
 
-def test_an_ignore_that_is_not_needed_is_told():
+def test_an_ignore_that_is_not_needed_is_a_warning():
     [warning] = licenses.check([Package("a", "1.0.0", "MIT")], IGNORE.format(id="a", date="2099-12-31"))
-    assert "matches nothing" in warning
+    assert "matches no finding" in warning
 
 
 def test_an_expired_ignore_closes_the_gate():
@@ -88,18 +88,18 @@ def test_an_expired_ignore_closes_the_gate():
         licenses.check([], IGNORE.format(id="a", date="2026-01-01"))
 
 
-def test_old_forms_of_a_package_are_read():
-    told = [
+def test_deprecated_forms_of_a_license_are_read():
+    installed = [
         {"name": "a", "version": "1.0.0", "location": "node_modules/a", "license": {"type": "MIT", "url": "x"}},
         {"name": "b", "version": "1.0.0", "location": "node_modules/b", "licenses": [{"type": "MIT"}, {"type": "ISC"}]},
         {"name": "c", "version": "1.0.0", "location": "node_modules/c"},
         {"name": "the service", "version": "1.0.0", "location": ""},
     ]
-    read = licenses.parse_packages(json.dumps(told))
-    assert [package.license for package in read] == ["MIT", "(MIT) OR (ISC)", ""]
+    packages = licenses.parse_packages(json.dumps(installed))
+    assert [package.license for package in packages] == ["MIT", "(MIT) OR (ISC)", ""]
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"name": "a"}]', "npm error"])
-def test_an_answer_that_cannot_be_read_is_no_empty_one(text: str):
-    with pytest.raises(StageFailedError, match="npm's answer cannot be read"):
+def test_output_of_another_form_is_an_error_and_never_an_empty_list(text: str):
+    with pytest.raises(StageFailedError, match="cannot parse npm's output"):
         licenses.parse_packages(text)

@@ -7,7 +7,9 @@ import yaml
 
 from pipeline.core.errors import InvalidInputError
 from pipeline.deploy import policy
-from pipeline.kubernetes import manifests
+from pipeline.kubernetes import job_manifests, manifests, schemas
+from pipeline.kubernetes.difference import difference
+from pipeline.kubernetes.job_manifests import JobSpec
 from pipeline.kubernetes.manifests import Manifest
 from pipeline.oci.references import DigestReference
 
@@ -54,7 +56,7 @@ def good() -> list[Manifest]:
     return copy.deepcopy([DEPLOYMENT, SERVICE])
 
 
-def _beside(**context: object) -> Manifest:
+def _another(**context: object) -> Manifest:
     """Return another Deployment than the release's."""
     other: Any = copy.deepcopy(DEPLOYMENT)
     other["metadata"]["name"] = "cache"
@@ -85,11 +87,11 @@ WEB = f"{POD_PATH}.containers.0"
 
 
 def test_good_manifests_are_applied():
-    policy.check(good(), "app", what="deploy")
+    policy.check(good(), "app")
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "violation"),
     [
         (put("spec.replicas", 0), "replicas is 0"),
         (put("spec.paused", True), "it is paused"),  # noqa: FBT003 - a manifest's
@@ -114,7 +116,10 @@ def test_good_manifests_are_applied():
         (put(f"{WEB}.resources.limits", {"cpu": "1"}), "memory needs a request and a limit"),
         (put(f"{WEB}.readinessProbe", None), "it has no readinessProbe"),
         (put(f"{POD_PATH}.initContainers", [CONTAINER | {"name": "i", "image": "x:1"}]), "'x:1' is not by digest"),
-        (lambda documents: documents.append(_beside(privileged=True)), "deployment.apps/cache: container web: privil"),
+        (
+            lambda documents: documents.append(_another(privileged=True)),
+            "deployment.apps/cache: container web: privil",
+        ),
         # Of the schemas
         (put("spec.replcas", 3), "'replcas' was unexpected"),
         (put("spec.replicas", "three"), "is not of type 'integer'"),
@@ -130,20 +135,59 @@ def test_good_manifests_are_applied():
         ),
     ],
 )
-def test_what_breaks_schema_or_policy_is_named(change: Callable[[list[Manifest]], None], words: str):
+def test_what_breaks_schema_or_policy_is_named(change: Callable[[list[Manifest]], None], violation: str):
     documents = good()
     change(documents)
-    with pytest.raises(InvalidInputError, match=words):
-        policy.check(documents, "app", what="deploy")
+    with pytest.raises(InvalidInputError, match=violation):
+        policy.check(documents, "app")
+
+
+def budget(app: str) -> Manifest:
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "web"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": app}}},
+    }
+
+
+def test_a_disruption_budget_is_for_the_pods_of_the_release():
+    policy.check([*good(), budget(LABELS["app"])], "app")
+    with pytest.raises(InvalidInputError, match=r"poddisruptionbudget\.policy/web: its selector matches no pod"):
+        policy.check([*good(), budget("other")], "app")
+
+
+def test_volumes_of_the_pod_alone_are_allowed():
+    documents = good()
+    put(f"{POD_PATH}.volumes", [{"name": "tmp", "emptyDir": {}}])(documents)
+    policy.check(documents, "app")
+
+
+def test_exactly_one_deployment_runs_the_release():
+    [deployment, service] = good()
+    assert manifests.deployment_of([deployment, service], "app") == deployment
+    for count, documents in ((0, [service]), (2, [deployment, deployment])):
+        with pytest.raises(
+            InvalidInputError, match=f"manifests: {count} Deployments have a container with image 'app'"
+        ):
+            manifests.deployment_of(documents, "app")
+
+
+def test_the_service_of_a_deployment_selects_its_pods():
+    [deployment, service] = good()
+    other = {**SERVICE, "spec": {"selector": {"app": "other"}}}
+    headless = {**SERVICE, "spec": {}}
+    assert manifests.service_of([deployment, other, headless, service], deployment) == service
+    assert manifests.service_of([deployment, other, headless], deployment) is None
 
 
 def test_custom_resources_are_for_the_cluster_to_check():
     route = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r"}, "spec": {}}
-    policy.check([*good(), route], "app", what="deploy")
+    policy.check([*good(), route], "app")
 
 
 @pytest.mark.parametrize("image", ["app:latest", "app", "app@sha256:" + "b" * 64])
-def test_the_release_takes_the_place_of_the_image_that_has_the_services_name(image: str):
+def test_the_release_replaces_the_image_that_has_the_services_name(image: str):
     documents = good()
     put(f"{WEB}.image", image)(documents)
     [deployment, service] = manifests.with_release(
@@ -156,35 +200,76 @@ def test_the_release_takes_the_place_of_the_image_that_has_the_services_name(ima
     assert manifests.released(deployment, "other") == ""
 
 
-def test_a_live_deployment_whose_image_was_changed_by_hand_runs_no_release():
+def test_a_live_deployment_with_an_image_changed_by_hand_runs_no_release():
     [deployment, _] = manifests.with_release(good(), "app", RELEASE, {"service": "app", "digest": RELEASE.digest})
     deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "ghcr.io/org/app:hotfix"
     assert manifests.released(deployment, "app") == ""
 
 
+def spec(role: str = "migrate", service: str = "app") -> JobSpec:
+    return JobSpec(service=service, role=role, run="r" * 32, command=["x"], seconds=60)
+
+
 def test_a_job_runs_the_release_as_the_deployment_would_but_gets_no_requests():
     [deployment, _] = manifests.with_release(good(), "app", RELEASE, {})
-    work = manifests.job(deployment, "app", RELEASE, role="migrate", run="r" * 32, command=["x"], seconds=60)
-    pod = work["spec"]["template"]
+    job = job_manifests.release_job(deployment, RELEASE, spec())
+    pod = job["spec"]["template"]
     [container] = pod["spec"]["containers"]
     assert (container["image"], container["command"]) == (str(RELEASE), ["x"])
     assert container["env"] == CONTAINER["env"]
     assert container["securityContext"] == CONTAINER["securityContext"]
     assert not {"livenessProbe", "readinessProbe", "ports"} & set(container)
     assert not LABELS.items() <= pod["metadata"]["labels"].items()
-    assert work["spec"]["backoffLimit"] == 0
+    assert job["spec"]["backoffLimit"] == 0
+
+
+def test_a_tool_job_gets_nothing_of_the_service_but_where_it_may_run():
+    documents = good()
+    for member, value in {
+        "serviceAccountName": "app",
+        "imagePullSecrets": [{"name": "mirror"}],
+        "nodeSelector": {"pool": "apps"},
+        "tolerations": [{"key": "apps"}],
+        "volumes": [{"name": "v", "secret": {"secretName": "s"}}],
+    }.items():
+        put(f"{POD_PATH}.{member}", value)(documents)
+    put(f"{WEB}.envFrom", [{"secretRef": {"name": "s"}}])(documents)
+    [deployment, _] = manifests.with_release(documents, "app", RELEASE, {})
+    job = job_manifests.tool_job(deployment, "tool@sha256:" + "f" * 64, spec("smoke"))
+    pod = job["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert (container["image"], container["command"]) == ("tool@sha256:" + "f" * 64, ["x"])
+    assert not {"env", "envFrom", "volumeMounts"} & set(container)
+    assert not {"serviceAccountName", "volumes", "initContainers"} & set(pod)
+    assert pod["automountServiceAccountToken"] is False
+    assert (pod["nodeSelector"], pod["imagePullSecrets"]) == ({"pool": "apps"}, [{"name": "mirror"}])
+    # It meets the policy for services, too.
+    as_deployment = _another()
+    as_deployment["spec"]["template"]["spec"] = pod
+    assert policy.violations([*good(), as_deployment], "app") == []
+    assert schemas.violations([job]) == []
+
+
+def test_files_are_mounted_beside_the_volumes_of_a_job():
+    [deployment, _] = manifests.with_release(good(), "app", RELEASE, {})
+    job = job_manifests.tool_job(deployment, "tool", spec("smoke"))
+    files = job_manifests.files_for(job, {"a.mjs": "1"})
+    job_manifests.mount(job, files, "/slipway")
+    assert (files["metadata"]["name"], files["data"]) == (job["metadata"]["name"], {"a.mjs": "1"})
+    [mount] = job["spec"]["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert (mount["mountPath"], mount["readOnly"]) == ("/slipway", True)
+    assert schemas.violations([job, files]) == []
 
 
 def test_the_name_of_a_job_fits_into_a_label():
-    name = manifests.job_name(
-        "a-service-with-a-name-as-long-as-a-name-may-be-in-kubernetes-ok", "migrate-dry-run", "r" * 32
-    )
+    service = "a-service-with-a-name-as-long-as-a-name-may-be-in-kubernetes-ok"
+    name = spec("migrate-dry-run", service).name
     assert name == "a-service-with-a-name-as-long-as-a-nam-migrate-dry-run-rrrrrrrr"
     assert len(name) == 63
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "kind: Service", "{apiVersion: v1, kind: Service, metadata: {}}"])
-def test_what_is_no_manifest_is_refused(text: str):
+def test_a_document_that_is_not_a_manifest_is_refused(text: str):
     with pytest.raises(InvalidInputError, match="manifests:"):
         manifests.parse(text)
 
@@ -194,13 +279,13 @@ def test_a_list_is_its_items():
     assert manifests.parse(listed) == good()
 
 
-def test_a_difference_tells_of_what_changed_and_of_nothing_else():
+def test_a_difference_shows_what_changed_and_nothing_else():
     [before, _] = good()
     after = copy.deepcopy(before)
     after["spec"]["replicas"] = 3
     after["metadata"] |= {"resourceVersion": "7", "managedFields": [{}], "annotations": {"slipway/run": "r"}}
     before["metadata"]["annotations"] = {}
     name = manifests.identity(after)
-    told = manifests.difference({name: before}, {name: after})
-    changed = [line for line in told.splitlines() if line[0] in "+-" and not line.startswith(("---", "+++"))]
+    lines = difference({name: before}, {name: after}).splitlines()
+    changed = [line for line in lines if line[0] in "+-" and not line.startswith(("---", "+++"))]
     assert changed == ["+  replicas: 3"]

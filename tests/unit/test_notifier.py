@@ -8,31 +8,32 @@ import anyio
 import pytest
 
 from pipeline.api.shipment import Shipment
-from pipeline.core.interfaces import tell
-from pipeline.report.report import FAILED, PASSED, Run, Stage, to_json
+from pipeline.report.document import to_json
+from pipeline.report.notification import notify
+from pipeline.report.run import FAILED, PASSED, Run, Stage
 
 MESSAGE = Path(__file__).resolve().parents[2] / "examples" / "notifier" / "src" / "notifier" / "message.py"
 
 
 class Chat:
-    """A notifier of somebody's own, that does as it is told."""
+    """A notifier of another module, which can fail or hang."""
 
     def __init__(self, *, fails: bool = False, hangs: bool = False) -> None:
         self.fails = fails
         self.hangs = hangs
-        self.told: list[tuple[str, Any]] = []
+        self.notifications: list[tuple[str, Any]] = []
 
     async def notify(self, event: str, report: str) -> str:
         if self.hangs:
             await anyio.sleep_forever()
         if self.fails:
             raise RuntimeError("the chat\nis down")
-        self.told.append((event, json.loads(report)))
+        self.notifications.append((event, json.loads(report)))
         return ""
 
 
 def shipment(*, passed: bool, after_failure: bool = False) -> Shipment:
-    run = Run("harbour", [Stage("verify", PASSED if passed else FAILED)], after_failure=after_failure)
+    run = Run("harbour", [Stage("check", PASSED if passed else FAILED)], after_failure=after_failure)
     return Shipment.of(run, None)  # type: ignore[arg-type]
 
 
@@ -40,26 +41,28 @@ def shipment(*, passed: bool, after_failure: bool = False) -> Shipment:
     ("passed", "after_failure", "events"),
     [(True, False, []), (True, True, ["recovered"]), (False, False, ["failed"]), (False, True, ["failed"])],
 )
-async def test_failures_and_recoveries_are_told_and_nothing_else(
+async def test_notifications_are_sent_for_failures_and_recoveries_only(
     *, passed: bool, after_failure: bool, events: list[str]
 ):
     chat = Chat()
-    given = shipment(passed=passed, after_failure=after_failure)
-    assert await given.notify(chat) is given
-    assert [event for event, _ in chat.told] == events
-    assert [report["result"] for _, report in chat.told] == (["passed" if passed else "failed"] if events else [])
+    run = shipment(passed=passed, after_failure=after_failure)
+    assert await run.notify(chat) is run
+    assert [event for event, _ in chat.notifications] == events
+    assert [report["result"] for _, report in chat.notifications] == (
+        ["passed" if passed else "failed"] if events else []
+    )
 
 
 async def test_a_notifier_that_fails_changes_nothing(capsys: pytest.CaptureFixture[str]):
-    given = shipment(passed=False)
-    assert await given.notify(Chat(fails=True)) is given
+    run = shipment(passed=False)
+    assert await run.notify(Chat(fails=True)) is run
     assert "warning: the notifier failed: the chat is down" in capsys.readouterr().out
 
 
-async def test_a_notifier_that_hangs_is_given_up(capsys: pytest.CaptureFixture[str]):
+async def test_a_notifier_that_hangs_is_cancelled(capsys: pytest.CaptureFixture[str]):
     with anyio.fail_after(5):
-        await tell(Chat(hangs=True), "failed", "{}", seconds=0.05)
-    assert "warning: the notifier was given up after 0.05 s" in capsys.readouterr().out
+        await notify(Chat(hangs=True), "failed", "{}", seconds=0.05)
+    assert "warning: the notifier was cancelled after 0.05 s" in capsys.readouterr().out
 
 
 # The example's message
@@ -75,14 +78,14 @@ def example() -> ModuleType:
     return module
 
 
-def told(**changes: Any) -> str:
-    stages = [Stage("verify", PASSED), Stage("scan", FAILED)]
-    given = {"environment": "staging", "commit": "a" * 40, "link": "https://ci.example.com/1?a=b&c=d"} | changes
-    return to_json(Run("harbour", stages, **given))
+def report(**changes: Any) -> str:
+    stages = [Stage("check", PASSED), Stage("scan", FAILED)]
+    fields = {"environment": "staging", "commit": "a" * 40, "link": "https://ci.example.com/1?a=b&c=d"} | changes
+    return to_json(Run("harbour", stages, **fields))
 
 
 def test_the_message_says_what_failed_where(example: ModuleType):
-    message = json.loads(example.message("failed", told(error="scan: 2 findings\nCVE-1")))
+    message = json.loads(example.message("failed", report(error="scan: 2 findings\nCVE-1")))
     assert message["text"] == ":x: harbour to staging failed in scan"
     texts = [block["text"]["text"] for block in message["blocks"]]
     assert texts == [
@@ -93,12 +96,12 @@ def test_the_message_says_what_failed_where(example: ModuleType):
 
 
 def test_nothing_in_a_report_is_markup_or_a_mention(example: ModuleType):
-    message = example.message("failed", told(error="<!channel> ``` <https://evil.example|click> & more"))
+    message = example.message("failed", report(error="<!channel> ``` <https://evil.example|click> & more"))
     assert "<!channel>" not in message
     assert "&lt;!channel&gt; ''' &lt;https://evil.example|click&gt; &amp; more" in message
 
 
 def test_a_long_error_fits_into_a_message(example: ModuleType):
-    message = json.loads(example.message("failed", told(error="<" * 10_000)))
+    message = json.loads(example.message("failed", report(error="<" * 10_000)))
     assert all(len(block["text"]["text"]) <= 3000 for block in message["blocks"])
     assert message["blocks"][1]["text"]["text"].endswith("&lt;```")

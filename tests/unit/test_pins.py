@@ -1,13 +1,14 @@
+import dataclasses
 import datetime
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from pipeline.check import pins
+from pipeline.check import pin_parsers, pins
+from pipeline.check.pin_parsers import Parser
 from pipeline.check.pins import Pin
 from pipeline.core.errors import InvalidInputError
+from pipeline.images import Images
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "a" * 64
@@ -15,9 +16,9 @@ TODAY = datetime.date(2026, 11, 24)
 
 
 def test_an_image_is_pinned_by_a_digest_and_nothing_else():
-    assert pins.image(f"node:24@{DIGEST}").pinned == DIGEST
+    assert pins.image_pin(f"node:24@{DIGEST}").pinned == DIGEST
     for reference in ("node:24", "node", "node@sha256:abc", f"node:{SHA}"):
-        assert pins.image(reference).pinned == ""
+        assert pins.image_pin(reference).pinned == ""
 
 
 def test_actions_are_pinned_by_a_full_commit():
@@ -39,8 +40,8 @@ jobs:
   second:
     uses: org/repo/.github/workflows/ship.yml@main
 """
-    found = {pin.name: pin.pinned for pin in pins.in_workflow(text, "ship.yml")}
-    assert found == {
+    pinned = {pin.name: pin.pinned for pin in pin_parsers.workflow_pins(text, "ship.yml")}
+    assert pinned == {
         "actions/checkout v7.0.1": SHA,
         "actions/cache": "",
         "org/action": "",
@@ -52,15 +53,15 @@ jobs:
     }
 
 
-def test_an_action_names_what_it_runs_and_uses():
+def test_the_images_and_steps_of_an_action_are_listed():
     for runs in (f"image: docker://x:1@{DIGEST}", f"steps: [{{uses: x@{SHA}}}]"):
-        [pin] = pins.in_workflow(f"runs: {{{runs}}}", "action.yml")
+        [pin] = pin_parsers.workflow_pins(f"runs: {{{runs}}}", "action.yml")
         assert pin.pinned in {DIGEST, SHA}
-    assert list(pins.in_workflow("runs: {using: docker, image: Dockerfile}", "action.yml")) == []
-    assert list(pins.in_workflow("jobs: [not, a, mapping]\nruns: x\n", "odd.yml")) == []
+    assert pin_parsers.workflow_pins("runs: {using: docker, image: Dockerfile}", "action.yml") == []
+    assert pin_parsers.workflow_pins("jobs: [not, a, mapping]\nruns: x\n", "odd.yml") == []
 
 
-def test_what_a_module_is_built_with_is_pinned_by_version():
+def test_build_requirements_are_pinned_by_version():
     text = f"""
 [build-system]
 requires = ["uv_build==0.10.3", "hatchling", "setuptools >= 80", "wheel[x] == 1.0 ; python_version > '3'", "a==1.*"]
@@ -68,8 +69,8 @@ requires = ["uv_build==0.10.3", "hatchling", "setuptools >= 80", "wheel[x] == 1.
 [tool.dagger]
 base-image = "python:3.13-slim@{DIGEST}"
 """
-    found = {pin.name: pin.pinned for pin in pins.in_pyproject(text, "pyproject.toml")}
-    assert found == {
+    pinned = {pin.name: pin.pinned for pin in pin_parsers.pyproject_pins(text, "pyproject.toml")}
+    assert pinned == {
         "python:3.13-slim": DIGEST,
         "uv_build": "0.10.3",
         "hatchling": "",
@@ -77,10 +78,10 @@ base-image = "python:3.13-slim@{DIGEST}"
         "wheel": "1.0",
         "a==1.*": "",
     }
-    assert list(pins.in_pyproject("", "pyproject.toml")) == []
+    assert pin_parsers.pyproject_pins("", "pyproject.toml") == []
 
 
-def test_what_npm_holds_by_checksum_is_one_pin_and_the_rest_is_named():
+def test_packages_with_a_checksum_are_one_pin_and_each_other_one_is_named():
     lock = {
         "packages": {
             "": {"name": "app"},
@@ -93,16 +94,18 @@ def test_what_npm_holds_by_checksum_is_one_pin_and_the_rest_is_named():
             "packages/f": {},
         }
     }
-    found = {pin.name: pin.pinned for pin in pins.in_npm_lock(json.dumps(lock), "package-lock.json")}
-    assert found == {"d": "", "@s/e": "", "3 of npm": "by checksum"}
+    pinned = {pin.name: pin.pinned for pin in pin_parsers.npm_lock_pins(json.dumps(lock), "package-lock.json")}
+    assert pinned == {"d": "", "@s/e": "", "3 of npm": "by checksum"}
 
 
 def test_an_npm_lock_of_the_old_form_pins_nothing():
-    [pin] = pins.in_npm_lock('{"lockfileVersion": 1, "dependencies": {"a": {"version": "1.0.0"}}}', "package-lock.json")
+    [pin] = pin_parsers.npm_lock_pins(
+        '{"lockfileVersion": 1, "dependencies": {"a": {"version": "1.0.0"}}}', "package-lock.json"
+    )
     assert (pin.name, pin.pinned) == ("lockfileVersion 1", "")
 
 
-def test_what_uv_holds_by_hash_is_one_pin_and_the_rest_is_named():
+def test_packages_with_a_hash_are_one_pin_and_each_other_one_is_named():
     lock = f"""
 [[package]]
 name = "own"
@@ -123,11 +126,11 @@ name = "no-hash"
 source = {{ registry = "https://pypi.example/simple" }}
 wheels = [{{ url = "z" }}]
 """
-    found = {pin.name: pin.pinned for pin in pins.in_uv_lock(lock, "uv.lock")}
-    assert found == {"no-hash": "", "2 of PyPI": "by hash"}
+    pinned = {pin.name: pin.pinned for pin in pin_parsers.uv_lock_pins(lock, "uv.lock")}
+    assert pinned == {"no-hash": "", "2 of PyPI": "by hash"}
 
 
-def test_modules_are_pinned_by_commit_and_those_beside_it_are_its_own():
+def test_remote_modules_are_pinned_by_commit_and_local_ones_are_not_listed():
     module = {
         "engineVersion": "v0.21.8",
         "sdk": {"source": f"github.com/o/sdk@{SHA}"},
@@ -139,8 +142,8 @@ def test_modules_are_pinned_by_commit_and_those_beside_it_are_its_own():
             {"name": "c", "source": "github.com/o/c@main"},
         ],
     }
-    found = {pin.name: pin.pinned for pin in pins.in_module(json.dumps(module), "dagger.json")}
-    assert found == {
+    pinned = {pin.name: pin.pinned for pin in pin_parsers.module_pins(json.dumps(module), "dagger.json")}
+    assert pinned == {
         "dagger v0.21.8": "v0.21.8",
         f"github.com/o/sdk@{SHA}": SHA,
         "github.com/o/print@v1": SHA,
@@ -151,7 +154,7 @@ def test_modules_are_pinned_by_commit_and_those_beside_it_are_its_own():
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         (
             '{"engineVersion": "latest", "sdk": "github.com/o/sdk@main"}',
@@ -162,17 +165,17 @@ def test_modules_are_pinned_by_commit_and_those_beside_it_are_its_own():
         ("[]", {}),
     ],
 )
-def test_an_engine_is_pinned_by_version_and_brings_its_own_sdks(text: str, found: dict[str, str]):
-    assert {pin.name: pin.pinned for pin in pins.in_module(text, "dagger.json")} == found
+def test_an_engine_is_pinned_by_version_and_built_in_sdks_are_not_listed(text: str, expected: dict[str, str]):
+    assert {pin.name: pin.pinned for pin in pin_parsers.module_pins(text, "dagger.json")} == expected
 
 
-def test_a_module_without_a_lock_file_pins_nothing_that_it_needs():
-    [pin] = pins.without_lock('[project]\ndependencies = ["dagger-io==0.21.8"]\n', "pyproject.toml")
+def test_without_a_lock_file_no_dependency_is_pinned():
+    [pin] = pin_parsers.unlocked_pins('[project]\ndependencies = ["dagger-io==0.21.8"]\n', "pyproject.toml")
     assert (pin.name, pin.pinned) == ("dagger-io==0.21.8", "")
-    assert list(pins.without_lock("[project]\n", "pyproject.toml")) == []
+    assert pin_parsers.unlocked_pins("[project]\n", "pyproject.toml") == []
 
 
-def test_manifests_name_other_images_by_digest_and_get_nothing_from_elsewhere():
+def test_manifests_pin_images_by_digest_and_remote_resources_by_commit():
     manifest = f"""
 spec: {{template: {{spec: {{initContainers: [{{image: "busybox:1"}}],
   containers: [{{image: harbour}}, {{image: "proxy:2@{DIGEST}"}}]}}}}}}
@@ -181,8 +184,8 @@ resources: [deployment.yaml, ../base, "github.com/org/base?ref=v1", "https://exa
 components: ["https://example.com/all.yaml"]
 transformers: ["https://example.com/change.yaml"]
 """
-    found = {pin.name: bool(pin.pinned) for pin in pins.in_manifests(manifest, "all.yaml", service="harbour")}
-    assert found == {
+    pinned = {pin.name: bool(pin.pinned) for pin in pin_parsers.manifest_pins(manifest, "all.yaml", service="harbour")}
+    assert pinned == {
         "busybox:1": False,
         "proxy:2": True,
         "github.com/org/base?ref=v1": False,
@@ -193,37 +196,51 @@ transformers: ["https://example.com/change.yaml"]
 
 
 @pytest.mark.parametrize(
-    ("finder", "text", "words"),
+    ("parser", "text", "problem"),
     [
-        (pins.in_npm_lock, "{", "package-lock.json is not JSON"),
-        (pins.in_uv_lock, "[[package", "is not TOML"),
-        (pins.in_pyproject, "[project", "is not TOML"),
-        (pins.in_workflow, "jobs: [", "is not YAML"),
-        (pins.in_module, "nothing", "is not JSON"),
+        (pin_parsers.npm_lock_pins, "{", "is malformed: Expecting"),
+        (pin_parsers.uv_lock_pins, "[[package", "is malformed: "),
+        (pin_parsers.pyproject_pins, "[project", "is malformed: "),
+        (pin_parsers.workflow_pins, "jobs: [", "is malformed: while parsing"),
+        (pin_parsers.workflow_pins, "on: 2026-02-30", "is malformed: day is out of range"),
+        (pin_parsers.module_pins, "nothing", "is malformed: Expecting"),
+        (pin_parsers.npm_lock_pins, '{"packages": [1]}', "is malformed: "),
+        (pin_parsers.uv_lock_pins, "package = [{}]", "is malformed: 'name'"),
     ],
 )
-def test_a_file_that_cannot_be_read_pins_nothing(finder: Callable[[str, str], Any], text: str, words: str):
-    with pytest.raises(InvalidInputError, match=words):
-        list(finder(text, "package-lock.json"))
+def test_a_malformed_file_is_an_error_that_names_it(parser: Parser, text: str, problem: str):
+    with pytest.raises(InvalidInputError, match=f"^pins: package-lock.json {problem}"):
+        parser(text, "package-lock.json")
 
 
-def test_frozen_names_what_is_not_pinned_and_where():
-    given = [
+def test_frozen_lists_everything_that_is_not_pinned_with_its_file():
+    loose = [
         Pin("image", "node:24", "", "", "x"),
         Pin("action", "a/b v1", SHA, "f.yml", "x"),
         Pin("action", "c", "", "g.yml", "x"),
     ]
-    with pytest.raises(InvalidInputError, match=r"not all that is fetched is pinned \(2\)") as caught:
-        pins.check_frozen(given)
+    with pytest.raises(InvalidInputError, match=r"not everything that a run fetches is pinned \(2\)") as caught:
+        pins.check_frozen(loose)
     assert "image node:24\n" in str(caught.value)
     assert "action c in g.yml" in str(caught.value)
-    pins.check_frozen(given[1:2])
+    pins.check_frozen(loose[1:2])
 
 
-def test_the_table_tells_age_and_how_to_refresh():
-    given = [pins.image(f"node:24@{DIGEST}"), Pin("action", "a/b v1", "", "f.yml", pins.ACTION, "2026-11-20")]
-    lines = pins.table(given, TODAY).splitlines()
-    assert lines[1].split() == ["image", "node:24", "a" * 12, "?"]
-    assert lines[2].split() == ["action", "a/b", "v1", "NOT", "PINNED", "4", "f.yml"]
+def test_the_table_shows_each_file_with_its_pins_their_age_and_how_to_refresh_them():
+    listed = [pins.image_pin(f"node:24@{DIGEST}"), Pin("action", "a/b v1", "", "f.yml", pins.ACTION, "2026-11-20")]
+    lines = pins.table([*listed, pins.image_pin("redis:8")], TODAY).splitlines()
+    assert [line.split() for line in lines[:6]] == [
+        ["kind", "name", "pinned", "days"],
+        ["images", "of", "the", "stages"],
+        ["image", "node:24", "a" * 12, "?"],
+        ["image", "redis:8", "NOT", "PINNED", "?"],
+        ["f.yml"],
+        ["action", "a/b", "v1", "NOT", "PINNED", "4"],
+    ]
     assert f"  image: {pins.IMAGE}" in lines
-    assert [pin["days"] for pin in json.loads(pins.to_document(given, TODAY))] == [None, 4]
+    assert [pin["days"] for pin in json.loads(pins.to_json(listed, TODAY))] == [None, 4]
+
+
+def test_the_table_of_slipways_own_pins_fits_into_80_columns():
+    listed = [pins.image_pin(reference) for reference in dataclasses.astuple(Images())]
+    assert max(map(len, pins.table(listed, TODAY).partition("\n\nto refresh")[0].splitlines())) <= 80

@@ -7,7 +7,7 @@ DIGEST = "sha256:" + "a" * 64
 
 
 @pytest.mark.parametrize("address", ["ghcr.io/org/app", "localhost:5000/app", "registry.example.com:8443/a/b-c/d_e.f"])
-def test_a_repository_address_is_taken_as_it_is(address: str):
+def test_a_repository_address_is_kept_as_it_is(address: str):
     assert str(Repository.parse(address)) == address
 
 
@@ -30,14 +30,14 @@ def test_a_repository_address_is_taken_as_it_is(address: str):
         "-ghcr.io/app",
     ],
 )
-def test_anything_else_is_refused_and_named(address: str):
+def test_any_other_address_is_refused_by_an_error_that_quotes_it(address: str):
     with pytest.raises(InvalidInputError) as caught:
         Repository.parse(address)
     assert repr(address) in caught.value.problem
     assert "ghcr.io/org/app" in caught.value.hint
 
 
-def test_only_loopback_is_spoken_to_without_tls():
+def test_only_loopback_is_reached_without_tls():
     assert Repository.parse("localhost:5000/app").scheme == "http"
     assert Repository.parse("127.0.0.1:5000/app").scheme == "http"
     assert Repository.parse("localhost.example.com/app").scheme == "https"
@@ -71,6 +71,6 @@ def test_a_valid_tag_is_kept(tag: str):
 
 
 @pytest.mark.parametrize("tag", ["", "-x", "a b", "a" * 129, "v1\n", "feature/x", "ü"])
-def test_a_tag_that_no_registry_takes_is_refused(tag: str):
+def test_an_invalid_tag_is_refused(tag: str):
     with pytest.raises(InvalidInputError):
         check_tag(tag)

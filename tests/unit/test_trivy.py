@@ -24,7 +24,7 @@ def test_findings_are_read_from_a_recorded_report():
     assert scan.image_id.startswith("sha256:")
 
 
-def test_what_an_ignore_covers_is_read_with_its_reason():
+def test_suppressed_findings_are_read_with_the_reason_of_their_ignore():
     scan = recorded("ignored")
     assert scan.blocking(["HIGH"]) == []
     assert scan.suppressed == {"CVE-2021-23337": "template is never called"}
@@ -56,23 +56,23 @@ def test_a_secret_in_the_image_is_a_finding_and_its_text_is_not_shown():
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"SchemaVersion": 3, "Metadata": {"ImageID": "x"}}'])
-def test_a_report_that_cannot_be_read_is_an_error_and_never_an_empty_one(text: str):
+def test_an_unreadable_report_is_an_error_and_never_an_empty_one(text: str):
     with pytest.raises(StageFailedError):
         trivy.parse_scan(text)
 
 
-def test_the_databases_date_is_read_with_the_fractions_that_go_writes():
+def test_the_build_time_of_the_database_is_read_with_the_fractions_that_go_writes():
     text = '{"Version":"0.74.0","VulnerabilityDB":{"Version":2,"UpdatedAt":"2026-11-23T10:31:31.915547166Z"}}'
-    version, made = trivy.parse_version(text)
+    version, built = trivy.parse_version(text)
     assert version == "0.74.0"
-    assert made == datetime.datetime(2026, 11, 23, 10, 31, 31, tzinfo=datetime.UTC)
+    assert built == datetime.datetime(2026, 11, 23, 10, 31, 31, tzinfo=datetime.UTC)
 
 
 def test_no_database_has_no_date():
     assert trivy.parse_version('{"Version":"0.74.0"}') == ("0.74.0", None)
 
 
-def test_a_scan_never_fetches_and_never_hides_findings_behind_an_exit_code():
+def test_a_scan_never_downloads_and_never_hides_findings_behind_an_exit_code():
     argv = trivy.scan_argv("/image.tar", "/results")
     assert "--skip-db-update" in argv
     assert argv[argv.index("--exit-code") + 1] == "0"

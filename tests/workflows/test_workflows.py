@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from drydock.call import flags, module
 from pipeline import images
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,11 +72,12 @@ def test_each_event_calls_its_task_with_its_rights_and_secrets_and_no_others():
     table = {}
     for name, workflow in workflows():
         for job in workflow["jobs"].values():
-            call = next(step["with"] for step in job["steps"] if step.get("uses") == "$/.github/actions/slipway")
+            calls = (step["with"] for step in job["steps"] if step.get("uses") == "$/.github/actions/slipway")
+            task = next((call["task"] for call in calls), "./test")
             secrets = sorted(set(re.findall(r"secrets\.(\w+)", json.dumps(job))))
             rights = sorted(f"{right}: {level}" for right, level in job["permissions"].items())
             for event in events_of(workflow, job):
-                table[name, event] = (call["task"], rights, secrets, str(job.get("environment", "")))
+                table[name, event] = (task, rights, secrets, str(job.get("environment", "")))
     assert table == {
         ("ship.yml", "pull_request"): (
             "rehearse",
@@ -110,6 +112,7 @@ def test_each_event_calls_its_task_with_its_rights_and_secrets_and_no_others():
             ["PRODUCTION_KUBECONFIG", "STAGING_KUBECONFIG"],
             "${{ inputs.environment }}",
         ),
+        **{("test.yml", event): ("./test", ["contents: read"], [], "") for event in ("pull_request", "push")},
     }
 
 
@@ -122,6 +125,13 @@ def test_only_main_is_staged_and_only_a_published_release_is_promoted():
     assert "pull_request_target" not in triggers
 
 
+def test_the_projects_tests_run_by_its_own_command():
+    workflow = load(GITHUB / "workflows" / "test.yml")
+    assert workflow["on"] == {"pull_request": None, "push": {"branches": ["main"], "tags": ["v*"]}}
+    steps = workflow["jobs"]["test"]["steps"]
+    assert [step["run"] for step in steps if "run" in step] == [".github/actions/slipway/install.sh", "./test"]
+
+
 def test_nothing_is_allowed_that_no_job_asks_for():
     assert [name for name, workflow in workflows() if workflow["permissions"] != {}] == []
     assert [(name, job) for name, job, found in jobs() if "permissions" not in found] == []
@@ -131,13 +141,16 @@ def test_every_job_has_a_timeout_and_begins_by_watching_its_traffic():
     for name, job_name, job in jobs():
         assert job["timeout-minutes"] <= 60, (name, job_name)
         assert job["steps"][0]["uses"].startswith("step-security/harden-runner@"), (name, job_name)
-        checkout = next(step for step in job["steps"] if step["uses"].startswith("actions/checkout@"))
+        checkout = next(step for step in job["steps"] if step.get("uses", "").startswith("actions/checkout@"))
         assert checkout["with"]["persist-credentials"] is False, (name, job_name)
 
 
 def test_deployments_queue_and_are_never_cancelled():
     for name, job_name, job in jobs():
         limits = job["concurrency"]
+        if name == "test.yml":
+            assert limits["cancel-in-progress"] == "${{ github.event_name == 'pull_request' }}"
+            continue
         assert limits.get("cancel-in-progress", False) is (job_name == "rehearse"), (name, job_name)
         changes = "environment" in job
         assert limits.get("queue") == ("max" if changes else None), (name, job_name)
@@ -165,7 +178,7 @@ def test_renovate_knows_every_image_and_the_cli():
 
 def test_zizmor_has_nothing_to_say():
     zizmor = Path(sys.executable).with_name("zizmor")
-    command = [zizmor, "--offline", "--persona", "pedantic", GITHUB]
+    command = [str(zizmor), "--offline", "--persona", "pedantic", str(GITHUB)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
 
@@ -248,11 +261,12 @@ class Runner:
 REPORT = ["report", "export", "--path", "slipway-report"]
 BEFORE = ["--progress", "plain", "call", "--mod", ".", "--source", ".", "--path", "app"]
 ADDRESS = "https://github.example.com/Org/App"
-TRUST = [
+POLICY = [
     *("with-verification", "--repository", ADDRESS, "--certificate-identity"),
     f"{ADDRESS}/.github/workflows/ship.yml@refs/heads/trunk",
     *("--ref", "refs/heads/trunk"),
 ]
+PUBLISHING = ["with-registry", "--address", "ghcr.io/org/app/app", "--username", "ada", "--password"]
 LINK = ["--link", "https://github.example.com/Org/App/actions/runs/7"]
 
 
@@ -264,15 +278,29 @@ def test_rehearse_publishes_nothing(runner: Runner):
 def test_stage_publishes_to_the_repositorys_own_registry_and_deploys(runner: Runner):
     assert runner.run("run.sh", TASK="stage").returncode == 0
     folder = f"file:{runner.temp}/slipway"
-    credentials = ["--username", "ada", "--password", f"{folder}/registry-password"]
-    ship = ["ship", "--registry", "ghcr.io/org/app/app", *credentials, "--kubeconfig", f"{folder}/kubeconfig", *LINK]
+    publishing = [*PUBLISHING, f"{folder}/registry-password"]
+    environment = ["with-environment", "--name", "staging", "--kubeconfig", f"{folder}/kubeconfig"]
     token = [
         "--request-url",
         "https://token.example.com/?job=7",
         "--request-token",
         "env:ACTIONS_ID_TOKEN_REQUEST_TOKEN",
     ]
-    assert runner.called("dagger") == [[*BEFORE, *TRUST, "with-signer", *token, *ship, *REPORT]]
+    assert runner.called("dagger") == [
+        [*BEFORE, *publishing, *POLICY, "with-signer", *token, *environment, "ship", *LINK, *REPORT]
+    ]
+
+
+@pytest.mark.parametrize("task", ["rehearse", "stage", "promote", "rollback", "rescan"])
+def test_each_task_calls_functions_that_the_module_has_with_their_options(runner: Runner, task: str):
+    runner.tool("gh", "echo Ada")
+    (runner.temp / "slipway" / "staging-kubeconfig").write_text("staging's")
+    assert runner.run("run.sh", TASK=task, ENVIRONMENT="staging", DIGEST=f"sha256:{'0' * 64}").returncode == 0
+    [call] = runner.called("dagger")
+    arguments = call[call.index("call") + 1 :]
+    module_option = arguments.index("--mod")
+    del arguments[module_option : module_option + 2]
+    flags.read_chain(arguments, module.load(ROOT).constructor)
 
 
 @pytest.mark.parametrize("where", [".", "app"])
@@ -285,9 +313,10 @@ def test_a_repository_with_a_public_key_of_its_own_is_signed_with_that(runner: R
     stage, promote = runner.called("dagger")
     folder = f"file:{runner.temp}/slipway"
     key = ["--key", f"{folder}/signing-key", "--password", f"{folder}/signing-password"]
-    trust = ["with-verification", "--repository", ADDRESS]
-    assert stage[len(BEFORE) :][: len(trust) + 6] == [*trust, "with-signer", *key, "ship"]
-    assert promote[len(BEFORE) :][: len(trust) + 1] == [*trust, "environment"]
+    policy = ["with-verification", "--repository", ADDRESS]
+    start = len(BEFORE) + len(PUBLISHING) + 1
+    assert stage[start:][: len(policy) + 6] == [*policy, "with-signer", *key, "with-environment"]
+    assert promote[start:][: len(policy) + 1] == [*policy, "with-environment"]
 
 
 def test_called_from_another_repository_the_workflow_brings_the_module_along_and_signs(runner: Runner):
@@ -305,15 +334,16 @@ def test_called_from_another_repository_the_workflow_brings_the_module_along_and
 def test_an_older_github_that_does_not_tell_the_workflow_runs_the_repositorys_own(runner: Runner):
     assert runner.run("run.sh", TASK="stage", WORKFLOW_REF="").returncode == 0
     [call] = runner.called("dagger")
-    assert call[: len(BEFORE) + len(TRUST)] == [*BEFORE, *TRUST]
+    assert call[call.index("--mod") + 1] == "."
+    assert call[call.index("with-verification") :][: len(POLICY)] == POLICY
 
 
 def test_a_workflow_of_ones_own_that_uses_the_action_says_where_the_module_is_and_who_signs(runner: Runner):
-    given = {"MODULE": f"github.com/o/slipway@{SHA}", "SIGNED_BY": "https://github.com/o/slipway/x.yml@abc"}
+    given = {"MODULE": f"github.com/o/slipway@{SHA}", "CERTIFICATE_IDENTITY": "https://github.com/o/slipway/x.yml@abc"}
     assert runner.run("run.sh", TASK="stage", **given).returncode == 0
     [call] = runner.called("dagger")
     assert call[call.index("--mod") + 1] == given["MODULE"]
-    assert call[call.index("--certificate-identity") + 1] == given["SIGNED_BY"]
+    assert call[call.index("--certificate-identity") + 1] == given["CERTIFICATE_IDENTITY"]
 
 
 @pytest.mark.parametrize(
@@ -323,7 +353,7 @@ def test_a_workflow_of_ones_own_that_uses_the_action_says_where_the_module_is_an
 def test_each_service_of_a_repository_has_an_image_of_its_own(runner: Runner, service: str, registry: str):
     assert runner.run("run.sh", TASK="stage", SERVICE=service).returncode == 0
     [call] = runner.called("dagger")
-    assert call[call.index("--registry") + 1] == registry
+    assert call[call.index("--address") + 1] == registry
 
 
 def test_each_report_of_a_run_has_a_name_of_its_own_that_github_takes(runner: Runner):
@@ -338,21 +368,27 @@ def test_each_report_of_a_run_has_a_name_of_its_own_that_github_takes(runner: Ru
 def test_promote_takes_the_released_commit_and_who_approved_it(runner: Runner):
     runner.tool("gh", "echo Grace, Ada")
     assert runner.run("run.sh", TASK="promote").returncode == 0
-    place = ["environment", "--name", "staging", "--kubeconfig", f"file:{runner.temp}/slipway/kubeconfig"]
-    credentials = ["--username", "ada", "--password", f"file:{runner.temp}/slipway/registry-password"]
-    promote = ["promote", "--to", "production", "--approved-by", "Grace, Ada", *LINK, *credentials, "smoke"]
-    assert runner.called("dagger") == [[*BEFORE, *TRUST, *place, "proof", "--commit", SHA, *promote, *REPORT]]
+    folder = f"file:{runner.temp}/slipway"
+    environments = [
+        *("with-environment", "--name", "staging", "--kubeconfig", f"{folder}/kubeconfig"),
+        *("with-environment", "--name", "production", "--kubeconfig", f"{folder}/kubeconfig"),
+    ]
+    verification = ["environment", "--name", "staging", "verification", "--commit", SHA]
+    promote = ["promote", "--to", "production", "--approved-by", "Grace, Ada", *LINK, "smoke"]
+    publishing = [*PUBLISHING, f"{folder}/registry-password"]
+    assert runner.called("dagger") == [[*BEFORE, *publishing, *POLICY, *environments, *verification, *promote, *REPORT]]
     assert runner.called("gh")[0][:2] == ["api", "repos/Org/App/actions/runs/7/approvals"]
 
 
-def test_to_another_cluster_the_proof_is_read_where_staging_is(runner: Runner):
+def test_to_another_cluster_the_verification_is_read_from_stagings(runner: Runner):
     runner.tool("gh", "echo Ada")
     (runner.temp / "slipway" / "staging-kubeconfig").write_text("staging's")
     assert runner.run("run.sh", TASK="promote").returncode == 0
     [call] = runner.called("dagger")
     configs = [call[n + 1].rpartition("/")[2] for n, word in enumerate(call) if word == "--kubeconfig"]
     assert configs == ["staging-kubeconfig", "kubeconfig"]
-    assert call.index("proof") < len(call) - 1 - call[::-1].index("--kubeconfig")
+    names = [call[n + 1] for n, word in enumerate(call) if word == "--name"]
+    assert names == ["staging", "production", "staging"]
 
 
 def test_where_github_cannot_be_asked_who_approved_nothing_is_promoted(runner: Runner):
@@ -361,12 +397,13 @@ def test_where_github_cannot_be_asked_who_approved_nothing_is_promoted(runner: R
     assert runner.called("dagger") == []
 
 
-def test_rescan_takes_up_what_runs(runner: Runner):
+def test_rescan_scans_the_running_release(runner: Runner):
     assert runner.run("run.sh", TASK="rescan", ENVIRONMENT="production").returncode == 0
     folder = f"file:{runner.temp}/slipway"
-    place = ["environment", "--name", "production", "--kubeconfig", f"{folder}/kubeconfig"]
-    live = ["live", "--username", "ada", "--password", f"{folder}/registry-password"]
-    assert runner.called("dagger") == [[*BEFORE, *place, *live, "rescan", *REPORT]]
+    publishing = [*PUBLISHING, f"{folder}/registry-password"]
+    environment = ["with-environment", "--name", "production", "--kubeconfig", f"{folder}/kubeconfig"]
+    live = ["environment", "--name", "production", "live", "rescan"]
+    assert runner.called("dagger") == [[*BEFORE, *publishing, *environment, *live, *REPORT]]
 
 
 TITLE = "Slipway: the scan of app in production"
@@ -403,7 +440,7 @@ def test_one_issue_tells_of_findings_and_of_ignores_that_expire_while_there_are_
         assert "# the report" in (runner.work / "slipway-report" / "body.md").read_text()
 
 
-def test_an_issue_of_the_same_name_that_somebody_else_opened_is_left_alone(runner: Runner):
+def test_an_issue_of_the_same_name_by_another_author_is_left_alone(runner: Runner):
     runner.tool("gh", f"test $2 != list || echo '{json.dumps(ISSUES[:1])}'")
     runner.report("# the report", result="failed")
     assert runner.run("issue.sh", ENVIRONMENT="production").returncode == 0
@@ -448,7 +485,7 @@ def test_what_an_event_says_reaches_the_module_as_one_argument(runner: Runner, t
         "ENVIRONMENT",
         "MODULE",
         "SERVICE",
-        "SIGNED_BY",
+        "CERTIFICATE_IDENTITY",
         "WORKFLOW_REF",
         "WORKFLOW_SHA",
     )
@@ -458,7 +495,7 @@ def test_what_an_event_says_reaches_the_module_as_one_argument(runner: Runner, t
     rollback, stage = runner.called("dagger")
     assert rollback[rollback.index("--digest") + 1] == text
     assert rollback[rollback.index("--name") + 1] == text
-    assert stage[stage.index("--registry") + 1] == text
+    assert stage[stage.index("--address") + 1] == text
     assert stage[stage.index("--username") + 1] == text
     assert stage[stage.index("--mod") + 1] == text
     assert stage[stage.index("--certificate-identity") + 1] == text
@@ -475,7 +512,7 @@ def test_a_task_or_an_approver_of_any_name_runs_nothing(runner: Runner, text: st
     assert not list(runner.folder.rglob("OWNED"))
 
 
-def test_no_expression_stands_in_a_shell_script():
+def test_no_shell_script_contains_an_expression():
     for path in (ACTION / "action.yml", *(GITHUB / "workflows").glob("*.yml")):
         document = load(path)
         steps = document["runs"]["steps"] if "runs" in document else [s for _, _, job in jobs() for s in job["steps"]]
@@ -515,7 +552,7 @@ def test_a_cli_with_another_checksum_is_not_installed(runner: Runner):
     assert not (runner.temp / "dagger").exists()
 
 
-def test_a_machine_without_a_pinned_cli_is_told_so(runner: Runner):
+def test_a_machine_without_a_pinned_cli_gets_an_error(runner: Runner):
     runner.tool("uname", "echo riscv64")
     run = runner.run("install.sh")
     assert run.returncode == 1
@@ -579,7 +616,7 @@ def test_a_report_that_is_longer_than_github_takes_is_cut(runner: Runner):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_service_of_any_name_is_told_of_and_runs_nothing(runner: Runner, text: str):
+def test_a_service_of_any_name_is_reported_and_runs_nothing(runner: Runner, text: str):
     runner.tool("gh", "case $2 in --paginate) echo '[[]]' ;; list) echo '[]' ;; esac")
     runner.report("# told", result="failed")
     for script in ("comment.sh", "issue.sh"):

@@ -23,14 +23,15 @@ fi
 
 registry="ghcr.io/$GITHUB_REPOSITORY/${SERVICE##*/}"
 registry="${registry%/.}"
-credentials=(--username "${REGISTRY_USERNAME:-$GITHUB_ACTOR}" --password "file:$secrets/registry-password")
+publishing=(with-registry --address "${REGISTRY:-${registry,,}}"
+  --username "${REGISTRY_USERNAME:-$GITHUB_ACTOR}" --password "file:$secrets/registry-password")
 
-# Who signs: the key of the cosign.pub that is in the repository, else the workflow itself, keyless, as it runs on the main branch.
-trust=(with-verification --repository "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY")
+# The signer: the key of the cosign.pub that is in the repository, else the workflow itself, keyless, as it runs on the main branch.
+policy=(with-verification --repository "$GITHUB_SERVER_URL/$GITHUB_REPOSITORY")
 if [ -f cosign.pub ] || [ -f "$SERVICE/cosign.pub" ]; then
   signer=(with-signer --key "file:$secrets/signing-key" --password "file:$secrets/signing-password")
 else
-  trust+=(--certificate-identity "${SIGNED_BY:-$identity}" --ref "$main")
+  policy+=(--certificate-identity "${CERTIFICATE_IDENTITY:-$identity}" --ref "$main")
   signer=(with-signer --request-url "${ACTIONS_ID_TOKEN_REQUEST_URL:-}" --request-token env:ACTIONS_ID_TOKEN_REQUEST_TOKEN)
 fi
 
@@ -38,36 +39,36 @@ call() {
   dagger --progress plain call --mod "${MODULE:-$module}" --source . --path "$SERVICE" "$@" report export --path slipway-report
 }
 
-environment() {
-  call environment --name "$1" --kubeconfig "file:$secrets/kubeconfig" "${@:2}"
-}
-
 case "$TASK" in
   rehearse)
     call ship
     ;;
   stage)
-    call "${trust[@]}" "${signer[@]}" ship --registry "${REGISTRY:-${registry,,}}" \
-      "${credentials[@]}" \
-      --kubeconfig "file:$secrets/kubeconfig" --link "$link"
+    call "${publishing[@]}" "${policy[@]}" "${signer[@]}" \
+      with-environment --name staging --kubeconfig "file:$secrets/kubeconfig" \
+      ship --link "$link"
     ;;
   promote)
     reviewers='[.[] | select(.state == "approved") | .user.login] | unique | join(", ")'
     approvals="repos/$GITHUB_REPOSITORY/actions/runs/$GITHUB_RUN_ID/approvals"
     approver="${APPROVED_BY:-$(gh api "$approvals" --jq "$reviewers")}"
-    from="$secrets/kubeconfig" to=()
+    staging="$secrets/kubeconfig"
     if [ -s "$secrets/staging-kubeconfig" ]; then
-      from="$secrets/staging-kubeconfig" to=(--kubeconfig "file:$secrets/kubeconfig")
+      staging="$secrets/staging-kubeconfig"
     fi
-    call "${trust[@]}" environment --name staging --kubeconfig "file:$from" proof --commit "$GITHUB_SHA" \
-      promote --to production "${to[@]}" --approved-by "$approver" --link "$link" \
-      "${credentials[@]}" smoke
+    call "${publishing[@]}" "${policy[@]}" \
+      with-environment --name staging --kubeconfig "file:$staging" \
+      with-environment --name production --kubeconfig "file:$secrets/kubeconfig" \
+      environment --name staging verification --commit "$GITHUB_SHA" \
+      promote --to production --approved-by "$approver" --link "$link" smoke
     ;;
   rollback)
-    environment "$ENVIRONMENT" rollback --digest "$DIGEST" --link "$link"
+    call with-environment --name "$ENVIRONMENT" --kubeconfig "file:$secrets/kubeconfig" \
+      environment --name "$ENVIRONMENT" rollback --digest "$DIGEST" --link "$link"
     ;;
   rescan)
-    environment "$ENVIRONMENT" live "${credentials[@]}" rescan
+    call "${publishing[@]}" with-environment --name "$ENVIRONMENT" --kubeconfig "file:$secrets/kubeconfig" \
+      environment --name "$ENVIRONMENT" live rescan
     ;;
   *)
     echo "task '$TASK' is unknown: rehearse, stage, promote, rollback or rescan" >&2
@@ -75,5 +76,5 @@ case "$TASK" in
     ;;
 esac
 
-# A shipment that failed still has its report; this ends the job as it ended.
+# A failed shipment still has its report; this ends the job as the shipment ended.
 jq --exit-status '.result == "passed"' slipway-report/report.json > /dev/null

@@ -64,12 +64,3 @@ def run_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
         return subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, timeout=120, check=False)
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def _only_where_promised(request: pytest.FixtureRequest) -> None:
-    """Skip what only the embedded engine promises, on the other one."""
-    if request.node.get_closest_marker("drydock") and "engine" in request.fixturenames:
-        name = request.getfixturevalue("engine")
-        if name != "embedded":
-            pytest.skip("a promise of the embedded engine alone")

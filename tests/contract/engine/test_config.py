@@ -43,10 +43,22 @@ async def test_a_new_entrypoint_drops_the_default_args_unless_told_otherwise(deb
 
 
 async def test_a_health_check_is_kept(debian: dagger.Container):
-    check = debian.with_docker_healthcheck(["true"], interval="30s", retries=3).docker_healthcheck()
+    check = debian.with_docker_healthcheck(
+        ["true"], interval="30s", timeout="3s", start_period="1m30s", start_interval="500ms", retries=3
+    ).docker_healthcheck()
     assert await check.args() == ["true"]
     assert await check.retries() == 3
+    assert await check.interval() == "30s"
+    assert await check.timeout() == "3s"
+    assert await check.start_period() == "1m30s"
+    assert await check.start_interval() == "500ms"
     assert not await check.shell()
+
+
+async def test_a_health_check_without_times_has_none(debian: dagger.Container):
+    check = debian.with_docker_healthcheck(["true"]).docker_healthcheck()
+    times = [check.interval(), check.timeout(), check.start_period(), check.start_interval()]
+    assert [await time for time in times] == ["0s"] * 4
 
 
 async def test_a_variable_keeps_what_follows_an_equals_sign(debian: dagger.Container):

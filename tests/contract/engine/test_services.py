@@ -92,13 +92,22 @@ async def test_the_error_of_a_service_that_ends_early_holds_its_last_words(pytho
 
 @pytest.mark.drydock
 async def test_a_service_that_ends_while_a_command_needs_it_fails_the_command(python: dagger.Container, fresh: str):
+    code = (
+        "import http.server, os\n"
+        "class H(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        os._exit(7)\n"
+        "http.server.HTTPServer(('', 8000), H).serve_forever()\n"
+    )
     service = (
         python.with_env_variable("RUN", fresh)
+        .with_new_file("/dies.py", code)
         .with_exposed_port(8000)
-        .as_service(args=["sh", "-c", "python3 -m http.server 8000 & sleep 1.5; exit 7"])
+        .as_service(args=["python3", "/dies.py"])
     )
-    with anyio.fail_after(20), pytest.raises(dagger.QueryError, match="exited with 7 while a command needed it"):
-        await python.with_service_binding("dies", service).with_exec(["sleep", "60"]).sync()
+    ask = ["sh", "-c", 'python3 -c "$0" http://dies:8000/; sleep 60', GET]
+    with anyio.fail_after(50), pytest.raises(dagger.QueryError, match="exited with 7 while a command needed it"):
+        await python.with_service_binding("dies", service).with_exec(ask).sync()
 
 
 @pytest.fixture

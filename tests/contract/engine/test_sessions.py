@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,7 +21,8 @@ pytestmark = pytest.mark.drydock
 Start = Callable[..., AbstractContextManager[subprocess.Popen[str]]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-MARK = "sleep 987654"
+# Of this run alone: another one on the machine has processes of its own.
+MARK = f"sleep 9{uuid.uuid4().int % 10**8:08}"
 
 
 def ask(answer: dict[str, object], token: str, path: str = "/query") -> int:
@@ -124,15 +126,20 @@ anyio.run(main)
 
 
 def test_a_cancelled_request_ends_its_command(run_script: Run):
-    mark = "sleep 876543"
+    mark = f"{MARK}.5"
     lines = f"""
-ctr = dag.container().from_("debian:trixie-slim")
-with anyio.move_on_after(3):
-    await ctr.with_exec("{mark}".split()).sync()
-await ctr.with_exec(["true"]).sync()
 import subprocess
+ctr = dag.container().from_("debian:trixie-slim")
+runs = lambda: subprocess.run(["pgrep", "-f", "-x", "{mark}"], capture_output=True).returncode == 0
+async with anyio.create_task_group() as tasks:
+    tasks.start_soon(ctr.with_exec("{mark}".split()).sync)
+    with anyio.fail_after(60):
+        while not runs():
+            await anyio.sleep(0.05)
+    tasks.cancel_scope.cancel()
+await ctr.with_exec(["true"]).sync()
 with anyio.fail_after(10):
-    while subprocess.run(["pgrep", "-f", "-x", "{mark}"], capture_output=True).returncode == 0:
+    while runs():
         await anyio.sleep(0.05)
 print("gone")
 """

@@ -1,4 +1,4 @@
-"""Tells a webhook that takes Slack's messages of failures and recoveries."""
+"""Notifies a webhook that accepts Slack's messages of failures and recoveries."""
 
 import uuid
 from pathlib import Path
@@ -15,11 +15,11 @@ SECONDS = 8
 
 @object_type
 class Notifier:
-    """What Slipway's `notify` calls: any object with this function will do."""
+    """Implements Slipway's interface `Notifier`: one function is all that it needs."""
 
-    webhook: Annotated[dagger.Secret, Doc("Its address, which is a secret: env:SLACK_WEBHOOK")] = field()
+    webhook: Annotated[dagger.Secret, Doc("Address of the webhook: env:SLACK_WEBHOOK")] = field()
     webhook_service: Annotated[
-        dagger.Service | None, Doc("What answers at http://webhook, where that is no host of the network.")
+        dagger.Service | None, Doc("What answers at http://webhook, where that is not a host of the network.")
     ] = field(default=None)
 
     @function(cache="never")
@@ -28,7 +28,7 @@ class Notifier:
         event: Annotated[str, Doc("failed or recovered.")],
         report: Annotated[str, Doc("The report, as report.json has it.")],
     ) -> str:
-        """Post a message; fails if the webhook does not take it within eight seconds."""
+        """Post a message; fails if the webhook does not accept it within eight seconds."""
         poster = (
             dag.container()
             .from_(NODE)
@@ -36,7 +36,7 @@ class Notifier:
             .with_new_file("/post.mjs", (Path(__file__).parent / "post.mjs").read_text())
             .with_new_file("/message.json", message(event, report))
             .with_mounted_secret("/run/secrets/webhook", self.webhook)
-            # A new input for every message: nothing is told from cache.
+            # A new input for every message: an engine answers equal commands from its cache.
             .with_env_variable("MESSAGE", uuid.uuid4().hex)
         )
         if self.webhook_service:

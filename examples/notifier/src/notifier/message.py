@@ -15,17 +15,17 @@ def message(event: str, report: str) -> str:
         event: failed or recovered.
         report: report.json of Slipway.
     """
-    told = json.loads(report)
-    where = f" to {told['environment']}" if told["environment"] else ""
-    stage = next((stage["name"] for stage in told["stages"] if stage["result"] == "failed"), "")
-    title = f"{SIGNS.get(event, ':grey_question:')} {escaped(told['name'])}{escaped(where)} {event}"
+    document = json.loads(report)
+    where = f" to {document['environment']}" if document["environment"] else ""
+    stage = next((stage["name"] for stage in document["stages"] if stage["result"] == "failed"), "")
+    title = f"{SIGNS.get(event, ':grey_question:')} {escaped(document['name'])}{escaped(where)} {event}"
     title += f" in {escaped(stage)}" if stage else ""
-    facts = [f"*{name}* `{escaped(value)}`" for name, value in _facts(told).items() if value]
-    if told["link"]:
-        facts.append(f"<{escaped(told['link'])}|the run>")
+    facts = [f"*{name}* `{escaped(value)}`" for name, value in _facts(document).items() if value]
+    if document["link"]:
+        facts.append(f"<{escaped(document['link'])}|the run>")
     blocks = [_section(f"*{title}*")]
-    if told["error"]:
-        blocks.append(_section(f"```{escaped(told['error'][:ERROR_LENGTH])}```"))
+    if document["error"]:
+        blocks.append(_section(f"```{escaped(document['error'][:ERROR_LENGTH])}```"))
     if facts:
         blocks.append(_section("\n".join(facts)))
     return json.dumps({"text": title, "blocks": blocks})
@@ -38,8 +38,8 @@ def escaped(text: str) -> str:
     return text.replace("`", "'")
 
 
-def _facts(told: dict[str, Any]) -> dict[str, str]:
-    return {"commit": told["commit"][:12], "release": told["reference"]}
+def _facts(document: dict[str, Any]) -> dict[str, str]:
+    return {"commit": document["commit"][:12], "release": document["reference"]}
 
 
 def _section(text: str) -> dict[str, Any]:
