@@ -35,9 +35,19 @@ def retries(_session: Session, check: dict[str, Any]) -> int:
 def _duration(member: str) -> None:
     @resolves(f"HealthcheckConfig.{member[0].lower()}{member[1:]}")
     def read(_session: Session, check: dict[str, Any]) -> str:
-        nanoseconds = check.get(member, 0)
-        return f"{nanoseconds / SECOND:g}s" if nanoseconds else ""
+        return format_duration(check.get(member, 0))
 
 
 for _member in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
     _duration(_member)
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Return a duration as Go's `time.Duration.String` writes it, such as 1m30s or 500ms."""
+    if 0 < nanoseconds < SECOND:
+        unit, size = next((u, s) for u, s in (("ms", 1_000_000), ("µs", 1_000), ("ns", 1)) if nanoseconds >= s)
+        return f"{nanoseconds / size:.9g}{unit}"
+    minutes, rest = divmod(nanoseconds, 60 * SECOND)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest / SECOND:.11g}s"
+    return f"{hours}h{minutes}m{seconds}" if hours else f"{minutes}m{seconds}" if minutes else seconds

@@ -26,7 +26,7 @@ async def test_shared_work_runs_once_for_all_who_wait():
         return runs
 
     shared = Shared(work)
-    assert await asyncio.gather(shared(), shared(), shared()) == [1, 1, 1]
+    assert list(await asyncio.gather(shared(), shared(), shared())) == [1, 1, 1]
     assert await shared() == 1
 
 

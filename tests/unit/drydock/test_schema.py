@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagger.client.gen
 import pytest
-from graphql import validate_schema
+from graphql import GraphQLObjectType, validate_schema
 
 from drydock import schema
 from drydock.api import RESOLVERS
@@ -41,7 +41,9 @@ def test_the_description_survives_its_file(api: schema.Api):
 def test_the_built_schema_is_valid(api: schema.Api):
     built = schema.build(api, lambda *_: None, lambda *_: None)
     assert validate_schema(built) == []
-    assert {i.name for i in built.type_map["Container"].interfaces} == {"Node", "Syncer", "Exportable"}
+    container = built.type_map["Container"]
+    assert isinstance(container, GraphQLObjectType)
+    assert {i.name for i in container.interfaces} == {"Node", "Syncer", "Exportable"}
 
 
 def test_every_resolver_is_a_field_of_the_api_and_takes_its_arguments(api: schema.Api):
