@@ -62,7 +62,7 @@ COMPLETE = Phase(
 )
 CLUSTER = Phase(
     "tests on a Kubernetes control plane",
-    "16 min, once it is built",
+    "6 min, once it is built",
     pytest("kubernetes", CLUSTER_PROCESSES),
 )
 

@@ -75,7 +75,7 @@ _REASONS = (
         "ask the maintainer of the webhook named above; the manifests are not the cause",
     ),
     (
-        r"admission webhook|denied the request|violates PodSecurity|admission policy",
+        r"admission webhook|denied the request|violates PodSecurity|ValidatingAdmissionPolicy|admission policy",
         "the cluster's admission control refused the request",
         "change the manifests, or ask the maintainer of the policy named above",
     ),

@@ -1,201 +1,63 @@
-"""A control plane for the test run, a namespace for each test, and releases to deploy there."""
+"""A control plane for the test run, namespaces for each test, and releases to deploy there."""
 
-import copy
-import dataclasses
-import importlib.util
-import json
+import contextlib
 import subprocess
-import sys
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import ModuleType
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagger
 import pytest
-import yaml
 
 from pipeline import images
-from pipeline.api.context import PipelineContext
-from pipeline.api.deployment import Verification
-from pipeline.api.environment import Environment
 from pipeline.api.release import Release
-from pipeline.deploy.target import EnvironmentTarget
+from pipeline.core import retry
+from pipeline.deploy.context import STABLE_SECONDS, Timing
 from pipeline.images import Images
+from pipeline.kubernetes import lease
+from pipeline.kubernetes.job_manifests import ROLE_LABEL
+from pipeline.kubernetes.kubectl import KubectlClient
+from pipeline.kubernetes.manifests import Manifest
 from pipeline.scan.trivy import SBOM_FILES
 from pipeline.signing.sign import SigningRequest, sign
 from pipeline.slipway import Slipway
 from pipeline.source.commit import Commit
+from tests.cluster import control_plane
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.space import NAME, ROOT, Space
+from tests.cluster.stages import stages
+from tests.conftest import KeyPair
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-DEPLOY = ROOT / "app" / "deploy"
-NAME = "tiny"
-SHA = {"good": "a" * 40, "better": "b" * 40, "bad": "c" * 40, "unsigned": "d" * 40}
-
-
-def _load(name: str) -> ModuleType:
-    """Import a module beside this file: tests are no package."""
-    spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+COMMITS = {"good": "a" * 40, "better": "b" * 40, "bad": "c" * 40, "migrating": "d" * 40}
+MIGRATING = {"good", "migrating"}
+Busy = Callable[[int], dagger.Service]
 
 
-control_plane = _load("control_plane")
-stages = _load("stages")
+@pytest.fixture(autouse=True)
+def _short_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the module look more often, and retry sooner, than it does for its users."""
+
+    def timing(*, stable_seconds: float, **deadlines: float) -> Timing:
+        stable = 1 if stable_seconds == STABLE_SECONDS else stable_seconds  # `ship` has no option for it
+        intervals: dict[str, Any] = {"poll_seconds": 0.5, "job_poll_seconds": 0.3, "no_pod_seconds": 1}
+        return Timing(stable_seconds=stable, **deadlines | intervals)
+
+    monkeypatch.setattr("pipeline.deploy.kubernetes_deployer.Timing", timing)
+    monkeypatch.setattr(lease, "ASK_SECONDS", 1)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.1)
 
 
 @pytest.fixture(scope="session")
-def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def control(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A running Kubernetes control plane."""
     if reason := control_plane.missing():
         pytest.skip(reason)
-    plane = control_plane.ControlPlane(
-        tmp_path_factory.mktemp("kubernetes") / "plane", control_plane.build(), stages.stages()
-    )
+    plane = ControlPlane(tmp_path_factory.mktemp("kubernetes") / "plane", control_plane.build(), stages())
     try:
         plane.start()
         yield plane
     finally:
         plane.stop()
-
-
-@dataclass
-class Space:
-    """A test's namespaces, and who may deploy there."""
-
-    control: Any
-    dag: dagger.Client
-    slipway: Slipway
-    folder: Path
-    name: str = field(default_factory=lambda: f"t-{uuid.uuid4().hex[:8]}")
-
-    def add(self, environment: str) -> None:
-        """Make an environment's namespace, as docs/kubernetes.md tells."""
-        namespace = f"{self.name}-{environment}"
-        self.control.request("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
-        for document in yaml.safe_load_all((DEPLOY / "access" / "deployer.yaml").read_text()):
-            group = document["apiVersion"]
-            prefix = f"/apis/{group}" if "/" in group else f"/api/{group}"
-            path = f"{prefix}/namespaces/{namespace}/{document['kind'].lower()}s"
-            self.control.request("POST", path, document)
-        # As the other namespaces' deployer, so that one account promotes from one to the next.
-        binding = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/rolebindings"
-        self.control.request(
-            "POST",
-            binding,
-            {
-                "metadata": {"name": "slipway-staging"},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "slipway"},
-                "subjects": [{"kind": "ServiceAccount", "name": "slipway", "namespace": f"{self.name}-staging"}],
-            },
-        )
-
-    @property
-    def deployer(self) -> str:
-        """The account that deploys, as the cluster calls it."""
-        return f"system:serviceaccount:{self.name}-staging:slipway"
-
-    def token(self, environment: str = "staging", seconds: int = 3600) -> str:
-        """Return a token of the deployer."""
-        path = f"/api/v1/namespaces/{self.name}-{environment}/serviceaccounts/slipway/token"
-        answer = self.control.request("POST", path, {"spec": {"expirationSeconds": seconds}})
-        return str(answer["status"]["token"])
-
-    def expired_token(self) -> str:
-        """Return a token of the deployer that was good until the year began: signed, as the cluster would."""
-        account = self.get("v1/serviceaccounts/slipway")["metadata"]
-        namespace = f"{self.name}-staging"
-        claims = {
-            "iss": "https://kubernetes.default.svc",
-            "aud": ["https://kubernetes.default.svc"],
-            "sub": f"system:serviceaccount:{namespace}:slipway",
-            "iat": 1767220000,
-            "nbf": 1767220000,
-            "exp": 1767225600,  # 2026-01-01
-            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": "slipway", "uid": account["uid"]}},
-        }
-        return str(self.control.signed(claims))
-
-    def kubeconfig(self, text: str = "") -> dagger.Secret:
-        """Return a kubeconfig as a secret; the deployer's by default."""
-        return self.dag.set_secret(f"kubeconfig-{uuid.uuid4().hex}", text or self.control.kubeconfig(self.token()))
-
-    async def target(self, environment: str = "staging", **options: Any) -> EnvironmentTarget:
-        """Return an environment as `with-environment` configures it; the options are those of that function."""
-        known: dict[str, Any] = {
-            "kubeconfig": self.kubeconfig(),
-            "namespace": f"{self.name}-{environment}",
-            "api_server": self.api_server(),
-            "manifests": self.manifests(),
-        }
-        configured = await self.slipway.with_environment(environment, **known | options)
-        return configured.configured.environment(environment)
-
-    def api_server(self, port: int = 0) -> dagger.Service:
-        """Return the API server as a service of the session."""
-        backend = port or self.control.port
-        return self.dag.host().service([dagger.PortForward(backend=backend, frontend=self.control.port)])
-
-    def manifests(
-        self, behaviour: str = "", change: Callable[[list[dict[str, Any]]], None] | None = None
-    ) -> dagger.Directory:
-        """Return the sample service's manifests for this test's service; pods behave as told."""
-        rendered = subprocess.run(
-            ["kubectl", "kustomize", str(DEPLOY / "overlays" / "staging")], capture_output=True, text=True, check=True
-        )
-        documents = list(yaml.safe_load_all(rendered.stdout.replace("harbour", NAME)))
-        for document in documents:
-            if document["kind"] == "Deployment":
-                document["spec"]["minReadySeconds"] = 1
-                document["spec"]["replicas"] = 2
-                annotations = document["spec"]["template"]["metadata"].setdefault("annotations", {})
-                annotations["test/behaviour"] = behaviour or "good"
-        if change:
-            change(documents)
-        kustomization = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "resources": ["all.yaml"],
-        }
-        return (
-            self.dag.directory()
-            .with_new_file("all.yaml", yaml.safe_dump_all(documents))
-            .with_new_file("kustomization.yaml", yaml.safe_dump(kustomization))
-        )
-
-    # What is in the cluster
-
-    def get(self, path: str, environment: str = "staging") -> Any:
-        """Return an object or list of a namespace, such as `apps/v1/deployments/tiny`."""
-        group, rest = (
-            path.split("/", 1) if path.startswith("v1/") else ("/".join(path.split("/")[:2]), path.split("/", 2)[2])
-        )
-        prefix = "/api" if group == "v1" else "/apis"
-        return self.control.request("GET", f"{prefix}/{group}/namespaces/{self.name}-{environment}/{rest}")
-
-    def names(self, path: str, environment: str = "staging") -> list[str]:
-        """Return the names in a list."""
-        return [item["metadata"]["name"] for item in self.get(path, environment)["items"]]
-
-    def live(self, environment: str = "staging") -> str:
-        """Return the image of the live Deployment, or an empty string."""
-        items = self.get("apps/v1/deployments", environment)["items"]
-        return str(items[0]["spec"]["template"]["spec"]["containers"][0]["image"]) if items else ""
-
-
-@pytest.fixture
-def space(control: Any, dag: dagger.Client, slipway: Slipway, tmp_path: Path) -> Space:
-    """The test's namespaces; staging is there."""
-    made = Space(control, dag, slipway, tmp_path)
-    made.add("staging")
-    return made
 
 
 @pytest.fixture(scope="session")
@@ -208,149 +70,138 @@ async def registry(dag: dagger.Client) -> dagger.Service:
 
 
 @pytest.fixture(scope="session")
-async def slipway(dag: dagger.Client, keys: Any, registry: dagger.Service) -> Slipway:
-    """The module for a service that is called `tiny`, and trusts one key."""
-    source = (
+def service(dag: dagger.Client) -> dagger.Directory:
+    """The source of a service called `tiny`."""
+    return (
         dag.directory()
         .with_new_file("service/package.json", f'{{"name": "{NAME}", "scripts": {{}}}}')
         .with_new_file("service/package-lock.json", "{}")
-        .with_new_file("service/cosign.pub", keys.public_key)
     )
-    configured = await Slipway(source=source, path="service").with_verification(repository=keys.policy().repository)
-    return configured.with_registry(f"localhost:5000/{NAME}", service=registry)
 
 
 @pytest.fixture(scope="session")
-async def releases(dag: dagger.Client, registry: dagger.Service, slipway: Slipway, keys: Any) -> dict[str, Release]:
-    """Published releases, by name: same service, other commits. All are signed but `unsigned`."""
-    found = {}
-    for name, sha in SHA.items():
+async def slipway(service: dagger.Directory, registry: dagger.Service) -> Slipway:
+    """The module for that service. It requires no signature: most tests are about the cluster alone."""
+    module = await Slipway(source=service, path="service").with_verification(allow_unsigned=True)
+    return module.with_registry(f"localhost:5000/{NAME}", service=registry)
+
+
+@pytest.fixture(scope="session")
+async def strict(service: dagger.Directory, registry: dagger.Service, keys: KeyPair) -> Slipway:
+    """The module for that service. It requires a signature by a key."""
+    source = service.with_new_file("service/cosign.pub", keys.public_key)
+    module = await Slipway(source=source, path="service").with_verification(repository=keys.policy().repository)
+    return module.with_registry(f"localhost:5000/{NAME}", service=registry)
+
+
+@pytest.fixture(scope="session")
+async def releases(dag: dagger.Client, registry: dagger.Service, slipway: Slipway) -> dict[str, Release]:
+    """Published releases, by name: the same service, other commits. Two of them have migrations."""
+    published = {}
+    for name, commit in COMMITS.items():
         image = (
             dag.container()
             .from_(images.NODE)
-            .with_new_file("/app/dist/migrate.js", "")
+            .with_new_file("/app/dist/migrate.js" if name in MIGRATING else "/app/dist/main.js", "")
             .with_workdir("/app")
-            .with_label("org.opencontainers.image.revision", sha)
+            .with_label("org.opencontainers.image.revision", commit)
             .with_label("org.opencontainers.image.created", "2026-01-02T03:04:05Z")
         )
         reference = await image.publish(f"localhost:5000/{NAME}:{name}", registry_service=registry)
-        found[name] = await slipway.release(reference)
-        if name != "unsigned":
-            request = SigningRequest(
-                registry=found[name].registry,
-                digest=found[name].digest,
-                commit=Commit(sha=sha, path="service"),
-                bases=[images.NODE],
-                platforms=["linux/amd64"],
-                evidence=dag.directory().with_new_file(SBOM_FILES["cyclonedx"], '{"bomFormat": "CycloneDX"}'),
-            )
-            request = SigningRequest(
-                registry=found[name].registry,
-                digest=found[name].digest,
-                commit=Commit(sha=sha, path="service"),
-                bases=[images.NODE],
-                platforms=["linux/amd64"],
-                evidence=dag.directory().with_new_file(SBOM_FILES["cyclonedx"], '{"bomFormat": "CycloneDX"}'),
-            )
-            await sign(request, images=Images(), signer=keys.signer, policy=keys.policy())
-    return found
+        published[name] = await slipway.release(reference)
+    return published
+
+
+@pytest.fixture(scope="session")
+async def signed(dag: dagger.Client, releases: dict[str, Release], strict: Slipway, keys: KeyPair) -> Release:
+    """The release `better`, signed, as the module reads it that requires a signature."""
+    release = await strict.release(releases["better"].reference)
+    request = SigningRequest(
+        registry=release.registry,
+        digest=release.digest,
+        commit=Commit(sha=COMMITS["better"], path="service"),
+        bases=[images.NODE],
+        platforms=["linux/amd64"],
+        evidence=dag.directory().with_new_file(SBOM_FILES["cyclonedx"], '{"bomFormat": "CycloneDX"}'),
+    )
+    await sign(request, images=Images(), signer=keys.signer, policy=keys.policy())
+    return release
 
 
 @pytest.fixture
-def environment(space: Space) -> Callable[..., Any]:
-    """Return an environment of the service."""
-
-    async def read(name: str = "staging", **options: Any) -> Environment:
-        return await with_targets(space.slipway, await space.target(name, **options)).environment(name)
-
-    return read
+def space(control: ControlPlane, dag: dagger.Client, slipway: Slipway, releases: dict[str, Release]) -> Space:
+    """The test's namespaces; staging is there, and empty."""
+    empty = Space(control, dag, slipway, releases)
+    empty.add("staging")
+    return empty
 
 
-def with_targets(slipway: Slipway, *targets: EnvironmentTarget) -> Slipway:
-    """Return the module with environments."""
-    other = copy.copy(slipway)
-    other.configured = dataclasses.replace(slipway.configured, environments=list(targets))
-    return other
-
-
-def of(context: PipelineContext, *targets: EnvironmentTarget, allow_unsigned: bool = False) -> PipelineContext:
-    """Return the context with environments, and with a policy that allows unsigned releases if asked to."""
-    policy = dataclasses.replace(context.settings.verification, allow_unsigned=allow_unsigned)
-    settings = dataclasses.replace(context.settings, environments=list(targets), verification=policy)
-    return dataclasses.replace(context, settings=settings)
+@pytest.fixture(scope="session")
+def idle() -> list[Space]:
+    """The namespaces in which `good` is verified, and which no test uses at present."""
+    return []
 
 
 @pytest.fixture
-def deploy(space: Any, releases: dict[str, Release]) -> Callable[..., Any]:
-    """Deploy a release: `deploy("good", "crash-loop", to="staging", …)`; options are those of `with-environment`."""
+async def verified(
+    control: ControlPlane,
+    dag: dagger.Client,
+    slipway: Slipway,
+    releases: dict[str, Release],
+    idle: list[Space],
+) -> AsyncIterator[Space]:
+    """Namespaces with a staging in which the first run verified the release `good`, which runs there.
 
-    async def run(
-        name: str = "good",
-        behaviour: str = "",
+    Later tests use them again if `good` runs at the end of this one: then there are further runs in the history.
+    """
+    if idle:
+        ready = idle.pop()
+    else:
+        ready = Space(control, dag, slipway, releases)
+        ready.add("staging")
+        with pods_recorded(ready.job_pods):
+            await ready.ship()
+    yield ready
+    if ready.is_good:
+        idle.append(ready)
+
+
+@contextlib.contextmanager
+def pods_recorded(pods: dict[str, Manifest]) -> Iterator[None]:
+    """Keep the pods of Jobs that the API server returns to the module during the body, by role."""
+    real = KubectlClient.find
+
+    async def find(
+        client: KubectlClient,
+        kinds: Sequence[str],
         *,
-        to: str = "staging",
-        seconds: int = 40,
-        wait: int = 20,
-        allow_unsigned: bool = False,
-        **options: Any,
-    ) -> Any:
-        target = await space.target(to, **{"manifests": space.manifests(behaviour)} | options)
-        release = releases[name]
-        context = of(release.context, target, allow_unsigned=allow_unsigned)
-        return await dataclasses.replace(release, context=context).deploy(to, seconds=seconds, wait=wait)
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> list[Manifest]:
+        items = await real(client, kinds, labels=labels, fields=fields)
+        of_jobs = [item for item in items if ROLE_LABEL in (item["metadata"].get("labels") or {})]
+        pods.update({item["metadata"]["labels"][ROLE_LABEL]: item for item in of_jobs if item["kind"] == "Pod"})
+        return items
 
-    return run
-
-
-@pytest.fixture
-def ship(deploy: Callable[..., Any]) -> Callable[..., Any]:
-    """Deploy a release and verify it."""
-
-    async def run(*arguments: str, **named: Any) -> Any:
-        return await (await deploy(*arguments, **named)).smoke(stable_seconds=2)
-
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(KubectlClient, "find", find)
+        yield
 
 
 @pytest.fixture
-def promote(space: Any) -> Callable[..., Any]:
-    """Promote a verified release to production."""
+def busy(space: Space) -> Iterator[Busy]:
+    """Return the API server behind a proxy that answers 429 and 500 to every fifth request, a number of times."""
+    proxies = []
 
-    async def run(verification: Verification, *, approved_by: str = "Ada", allow_unsigned: bool = False) -> Any:
-        targets = [await space.target("staging"), await space.target("production")]
-        context = of(verification.context, *targets, allow_unsigned=allow_unsigned)
-        promotable = dataclasses.replace(verification, context=context)
-        return await promotable.promote("production", approved_by, seconds=40, wait=20)
+    def start(times: int) -> dagger.Service:
+        script = ROOT / "tests" / "fixtures" / "busy-api-server.mjs"
+        argv = ["node", str(script), str(space.control.port), str(times), str(space.control.folder / "certificates")]
+        proxy = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        proxies.append(proxy)
+        assert proxy.stdout
+        return space.api_server(int(proxy.stdout.readline()))
 
-    return run
-
-
-@pytest.fixture
-def history(environment: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the runs of an environment, oldest first."""
-
-    async def read(name: str = "staging") -> list[dict[str, Any]]:
-        return list(json.loads(await (await environment(name)).history_json()))
-
-    return read
-
-
-@pytest.fixture
-def busy(space: Space, tmp_path: Path) -> Iterator[Callable[[int], dagger.Service]]:
-    """Return the API server behind a door that answers 429 and 500 to every fifth request, a number of times."""
-    doors = []
-
-    def open_door(times: int) -> dagger.Service:
-        door = subprocess.Popen(
-            ["node", str(ROOT / "tests" / "fixtures" / "busy-api-server.mjs"), str(space.control.port), str(times),
-             str(space.control.folder / "certificates")],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        doors.append(door)
-        assert door.stdout
-        return space.api_server(int(door.stdout.readline()))
-
-    yield open_door
-    for door in doors:
-        door.kill()
-        door.wait()
+    yield start
+    for proxy in proxies:
+        proxy.kill()
+        proxy.wait()

@@ -20,6 +20,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE / "controlplane"
@@ -95,7 +96,7 @@ class ControlPlane:
 
     @property
     def authority(self) -> str:
-        """The certificate that the API server made for itself, and its certificate_oidc_issuer."""
+        """The certificate that the API server made for itself, and its issuer."""
         return (self.folder / "certificates" / "apiserver.crt").read_text()
 
     def kubeconfig(self, token: str = "", *, namespace: str = "", server: str = "") -> str:
@@ -147,7 +148,7 @@ class ControlPlane:
             authorization_mode="RBAC", service_cluster_ip_range="10.96.0.0/16",
             service_account_key_file=key, service_account_signing_key_file=key,
             service_account_issuer="https://kubernetes.default.svc",
-            # A token may be as short as the test of an expired one wants it.
+            # A token expires when it says so, not a year later.
             service_account_extend_token_expiration="false",
         )  # fmt: skip
         self._until(self._answers, "the API server answers")
@@ -174,18 +175,18 @@ class ControlPlane:
             process.send_signal(signal.SIGKILL)
             process.wait()
 
-    def request(self, method: str, path: str, body: object = None, kind: str = "application/json") -> dict[str, object]:
+    def request(self, method: str, path: str, body: object = None, kind: str = "application/json") -> dict[str, Any]:
         """Ask the API server, as its administrator; `body` is sent as JSON."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {self._admin}", "Content-Type": kind}
         request = urllib.request.Request(f"{self.server}{path}", data, headers, method=method)
         context = ssl.create_default_context(cadata=self.authority)
         with urllib.request.urlopen(request, context=context, timeout=30) as answer:
-            return json.loads(answer.read())  # type: ignore[no-any-return]
+            return dict(json.loads(answer.read()))
 
-    def _run(self, binary: str, *words: str, **flags: object) -> None:
-        name = words[0] if words else binary
-        argv = [str(self._binaries / binary), *words]
+    def _run(self, binary: str, *subcommand: str, **flags: object) -> None:
+        name = subcommand[0] if subcommand else binary
+        argv = [str(self._binaries / binary), *subcommand]
         argv += [f"--{flag.replace('_', '-')}={value}" for flag, value in flags.items()]
         with (self.folder / f"{name}.log").open("wb") as log:
             self._processes.append(
@@ -210,7 +211,7 @@ class ControlPlane:
     def _schedules(self) -> bool:
         with contextlib.suppress(OSError):
             node = self.request("GET", "/api/v1/nodes/node-0")
-            conditions = node["status"].get("conditions", [])  # type: ignore[attr-defined]
-            tainted = node["spec"].get("taints")  # type: ignore[attr-defined]
+            conditions = node["status"].get("conditions", [])
+            tainted = node["spec"].get("taints")
             return not tainted and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
         return False

@@ -36,7 +36,7 @@ def stages() -> str:
                    _status("Running", unready, ready=True), delay=4000),
             _stage("crash", [ALIVE, NEW, NO_JOB, _behaves("In", "crash-loop")], _status("Running", crashed, restarts=4)),
             _stage("crash-later", [ALIVE, RUNNING, NO_JOB, _ready("True"), _behaves("In", "crash-later")],
-                   _status("Running", crashed, restarts=1), delay=6000),
+                   _status("Running", crashed, restarts=1), delay=5000),
             _stage("flap-off", [ALIVE, RUNNING, NO_JOB, _ready("True"), _behaves("In", "flapping")],
                    _status("Running", unready), delay=1500),
             _stage("flap-on", [ALIVE, RUNNING, NO_JOB, _ready("False"), _behaves("In", "flapping")],

@@ -65,6 +65,11 @@ def test_a_kubeconfig_that_cannot_be_used_is_refused_without_being_shown(text: s
             False,
             "admission control refused",
         ),
+        (
+            "The deployments \"x\" is invalid: : ValidatingAdmissionPolicy 'y' with binding 'y' denied request: no",
+            False,
+            "admission control refused",
+        ),
         ('Error from server (Forbidden): pods "x" is forbidden: exceeded quota: q', False, "quota is used up"),
         ("x509: certificate signed by unknown authority", False, "not one that the kubeconfig trusts"),
         (
