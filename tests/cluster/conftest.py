@@ -190,7 +190,7 @@ def pods_recorded(pods: dict[str, Manifest]) -> Iterator[None]:
 
 @pytest.fixture
 def busy(space: Space) -> Iterator[Busy]:
-    """Return the API server behind a proxy that answers 429 and 500 to every fifth request, a number of times."""
+    """Return the API server behind a proxy that answers 429 and 500 to every third request, a number of times."""
     proxies = []
 
     def start(times: int) -> dagger.Service:

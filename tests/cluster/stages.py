@@ -12,35 +12,23 @@ RUNNING: dict[str, object] = {"key": ".status.phase", "operator": "In", "values"
 JOB: dict[str, object] = {"key": ".metadata.ownerReferences.[].kind", "operator": "In", "values": ["Job"]}
 NO_JOB: dict[str, object] = JOB | {"operator": "NotIn"}
 # Behaviours of a pod from its start; all others start well.
-FAULTY = ("never-ready", "image-not-found", "crash-loop", "unhealthy-registry")
-# Of all pods, those of Jobs too.
-GONE = "image-gone"
+FAULTY = ("image-not-found", "crash-loop")
 
 
 def stages() -> str:
     """Return the stages, one JSON document a line: kwok reads YAML."""
     crashed = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s restarting failed container"}}
-    unready = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+    running = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
     unpulled = {"reason": "ImagePullBackOff", "message": 'Back-off pulling image: "registry/app": not found'}
-    later = {"reason": "ErrImagePull", "message": "unexpected status from HEAD request: 503 Service Unavailable"}
     return "\n---\n".join(
         json.dumps(stage)
         for stage in (
-            _stage("start", [ALIVE, NEW, NO_JOB, _behaves("NotIn", *FAULTY, GONE)], _status("Running", unready, ready=True)),
-            _stage("start-job", [ALIVE, NEW, JOB, _behaves("NotIn", GONE)], _status("Running", unready, ready=True)),
-            _stage("gone", [ALIVE, NEW, _behaves("In", GONE)], _status("Pending", {"waiting": unpulled})),
-            _stage("never-ready", [ALIVE, NEW, NO_JOB, _behaves("In", "never-ready")], _status("Running", unready)),
+            _stage("start", [ALIVE, NEW, NO_JOB, _behaves("NotIn", *FAULTY)], _status("Running", running, ready=True)),
+            _stage("start-job", [ALIVE, NEW, JOB], _status("Running", running, ready=True)),
             _stage("not-found", [ALIVE, NEW, NO_JOB, _behaves("In", "image-not-found")], _status("Pending", {"waiting": unpulled})),
-            _stage("retried", [ALIVE, NEW, NO_JOB, _behaves("In", "unhealthy-registry")], _status("Pending", {"waiting": later})),
-            _stage("pulled", [ALIVE, _is("Pending"), NO_JOB, _behaves("In", "unhealthy-registry")],
-                   _status("Running", unready, ready=True), delay=4000),
             _stage("crash", [ALIVE, NEW, NO_JOB, _behaves("In", "crash-loop")], _status("Running", crashed, restarts=4)),
             _stage("crash-later", [ALIVE, RUNNING, NO_JOB, _ready("True"), _behaves("In", "crash-later")],
                    _status("Running", crashed, restarts=1), delay=5000),
-            _stage("flap-off", [ALIVE, RUNNING, NO_JOB, _ready("True"), _behaves("In", "flapping")],
-                   _status("Running", unready), delay=1500),
-            _stage("flap-on", [ALIVE, RUNNING, NO_JOB, _ready("False"), _behaves("In", "flapping")],
-                   _status("Running", unready, ready=True), delay=1500),
             _stage("migrate", [ALIVE, RUNNING, JOB, _role("In", "migrate-dry-run", "migrate"),
                    _behaves("NotIn", "migration-fails", "dry-run-fails")], _ended(0, "")),
             _stage("dry-run-fails", [ALIVE, RUNNING, JOB, _role("In", "migrate-dry-run"),
@@ -66,10 +54,6 @@ def _behaves(operator: str, *behaviours: str) -> dict[str, object]:
 
 def _role(operator: str, *roles: str) -> dict[str, object]:
     return {"key": ROLE, "operator": operator, "values": list(roles)}
-
-
-def _is(phase: str) -> dict[str, object]:
-    return {"key": ".status.phase", "operator": "In", "values": [phase]}
 
 
 def _ready(status: str) -> dict[str, object]:

@@ -81,6 +81,11 @@ async def test_a_namespace_that_does_not_exist_is_reported(space: Space):
         space.control.request("GET", "/api/v1/namespaces/no-such-namespace")
 
 
-async def test_an_api_server_that_is_overloaded_for_a_while_is_waited_for(space: Space, busy: Busy):
-    await space.deploy("better", api_server=busy(8))
+async def test_an_api_server_that_is_overloaded_for_a_while_is_waited_for(
+    space: Space, busy: Busy, capsys: pytest.CaptureFixture[str]
+):
+    await space.deploy("better", api_server=busy(6))
     assert space.live() == space.releases["better"].reference
+    output = capsys.readouterr().out
+    for answer in ("TooManyRequests", "InternalError"):
+        assert f"failed (Error from server ({answer})" in output

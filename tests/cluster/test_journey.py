@@ -89,7 +89,7 @@ async def test_ship_reports_an_unreachable_cluster_before_anything_else_is_done(
 async def test_ship_refuses_at_once_to_deploy_to_production(space: Space, published: Published, make: Make):
     module = with_targets(published(make(BROKEN)), await space.target(), await space.target("production"))
     shipment = await module.ship(environment="production")
-    assert shipment.error.startswith("deploy: production is deployed to by a promotion only")
+    assert shipment.error.startswith("deploy: production is reached by a promotion only")
     assert "✔" not in shipment.table
 
 

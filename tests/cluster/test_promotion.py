@@ -16,11 +16,11 @@ from tests.cluster.space import SECONDS, Space, at
 pytestmark = pytest.mark.kubernetes
 
 
-async def promote(space: Space, verification: Verification) -> Deployment:
+async def promote(space: Space, verification: Verification, approver: str = "Ada") -> Deployment:
     """Promote a verified release to production."""
     targets = [await space.target("staging"), await space.target("production")]
     bound = dataclasses.replace(verification, context=at(verification.context, *targets))
-    return await bound.promote("production", "Ada", seconds=SECONDS)
+    return await bound.promote("production", approver, seconds=SECONDS)
 
 
 async def test_the_verified_digest_is_promoted_though_its_tag_moved_meanwhile(
@@ -32,6 +32,8 @@ async def test_the_verified_digest_is_promoted_though_its_tag_moved_meanwhile(
     with pytest.raises(NotPromotableError, match=f"commit {COMMITS['bad']} was never deployed to staging"):
         await staging.verification(commit=COMMITS["bad"])
     verification = await staging.verification(commit=COMMITS["better"])
+    with pytest.raises(InvalidInputError, match="promote: no approver is named"):
+        await promote(space, strictly(verification, signed), approver="  ")
     other = dag.container().from_(space.releases["bad"].reference, registry_service=registry)
     moved = await other.publish("localhost:5000/tiny:better", registry_service=registry)
     assert moved.rpartition("@")[2] != signed.digest
@@ -69,6 +71,13 @@ async def test_an_unsigned_release_is_neither_deployed_nor_promoted_unless_that_
     assert "unsigned" in await (await space.environment()).history()
     with pytest.raises(UnsignedError, match=r"deploy to production: .* is not signed"):
         await promote(space, strictly(verification, signed))
+    assert space.live("production") == ""
+
+
+async def test_production_is_reached_by_a_promotion_only(space: Space):
+    space.add("production")
+    with pytest.raises(InvalidInputError, match="production is reached by a promotion only"):
+        await space.deploy("better", to="production")
     assert space.live("production") == ""
 
 
