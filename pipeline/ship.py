@@ -51,7 +51,7 @@ class ShipOptions:
 
     environment: str = ""
     tag: str = ""
-    platforms: Sequence[str] | None = None
+    platforms: list[str] | None = None
     frozen: bool = False
     link: str = ""
     gates: Sequence[Gate] = ()
@@ -130,7 +130,7 @@ async def run_ship(source: Source, settings: Settings, options: ShipOptions) -> 
         checked = await recorder.stage("check", _checked(source, preflight, options.gates))
         commit = preflight.commit
         run.name, run.commit, run.dirty = preflight.project.name, commit.sha, commit.dirty
-        built = await recorder.stage("build", checked.build(_list(options.platforms), options.builder))
+        built = await recorder.stage("build", checked.build(options.platforms, options.builder))
         run.base_image = built.base_image
         scanned = await recorder.stage("scan", built.scan(rehearsal=settings.rehearsal))
         run.verdict, scan_reports = scanned.verdict, scanned.reports
@@ -189,10 +189,8 @@ async def prepare(source: Source, settings: Settings, options: ShipOptions) -> P
 
 async def _checked(source: Source, preflight: Preflight, gates: Sequence[Gate]) -> CheckedSource:
     """Run the gates."""
-    settings = preflight.settings
-    await Gates(source, settings.images, settings.npmrc, preflight.manifests).all(settings.skip, gates)
-    return CheckedSource(context=PipelineContext(project=preflight.project, commit=preflight.commit, settings=settings))
-
-
-def _list(values: Sequence[str] | None) -> list[str] | None:
-    return list(values) if values else None
+    settings, project = preflight.settings, preflight.project
+    # Manifests that the environment brings are not the service's own, which the gate judges.
+    own = {} if preflight.target and preflight.target.manifests else preflight.manifests
+    await Gates(source, settings.images, settings.npmrc, project, own).all(settings.skip, gates)
+    return CheckedSource(context=PipelineContext(project=project, commit=preflight.commit, settings=settings))

@@ -21,7 +21,7 @@ from pipeline.deploy.kustomize import environments, load_manifests
 from pipeline.images import Images
 from pipeline.kubernetes.manifests import Manifest
 from pipeline.source.git import tracked_files
-from pipeline.source.project import IGNORE_FILE, MANIFESTS, SCRIPTS, Project, read_name, regular_file
+from pipeline.source.project import IGNORE_FILE, MANIFESTS, Project, regular_file
 from pipeline.source.source import Source
 
 GATE_SECONDS = 1800
@@ -77,22 +77,23 @@ class ManifestsGate:
 
     Args:
         kubectl_image: the image with kubectl.
-        rendered: manifests that were rendered and checked before, by environment.
+        service: name of the service.
+        rendered: the service's own manifests that were rendered and checked before, by environment.
     """
 
     kubectl_image: str
+    service: str
     rendered: Mapping[str, Sequence[Manifest]] = dataclasses.field(default_factory=dict)
 
     async def check(self, source: dagger.Directory) -> str:
         """Render and check the manifests; return how many objects each environment has."""
-        name = await read_name(source)
         if not await source.exists(MANIFESTS):
             return "none: the service has no manifests"
         folder = source.directory(MANIFESTS)
         counts = []
         for environment in await environments(folder) or [STAGING]:
             objects = self.rendered.get(environment) or await load_manifests(
-                self.kubectl_image, folder, environment, name
+                self.kubectl_image, folder, environment, self.service
             )
             counts.append(f"{environment}: {len(objects)} objects")
         return "\n".join(counts)
@@ -144,12 +145,14 @@ class Gates:
         source: the service in its repository.
         images: the images that the gates run in.
         npmrc: npm's user configuration, for private registries.
-        rendered: manifests that were rendered and checked before, by environment.
+        project: the service, where it was read before.
+        rendered: its own manifests that were rendered and checked before, by environment.
     """
 
     source: Source
     images: Images
     npmrc: dagger.Secret | None = None
+    project: Project | None = None
     rendered: Mapping[str, Sequence[Manifest]] = dataclasses.field(default_factory=dict)
 
     async def npm(self, name: str, script: str) -> str:
@@ -164,7 +167,8 @@ class Gates:
 
     async def manifests(self) -> str:
         """Check the Kubernetes manifests."""
-        return await self._passed("manifests", ManifestsGate(self.images.kubectl, self.rendered))
+        project = self.project or await self.source.project()
+        return await self._passed("manifests", ManifestsGate(self.images.kubectl, project.name, self.rendered))
 
     async def secrets(self) -> str:
         """Search the whole repository for secrets."""
@@ -176,18 +180,16 @@ class Gates:
         """Check the licenses of the production dependencies."""
         return await self._passed("licenses", LicensesGate(self._builder))
 
-    async def all(self, skip: Sequence[SkippableGate], further: Sequence[Gate]) -> Project:
-        """Run all gates at the same time; the first failure stops the others. Return the service.
+    async def all(self, skip: Sequence[SkippableGate], further: Sequence[Gate]) -> None:
+        """Run all gates at the same time; the first failure stops the others.
 
         Args:
             skip: gates that are turned off.
             further: gates of other modules.
 
         Raises:
-            InvalidInputError: if the source is not a service with the scripts that the gates call.
             SlipwayError: with what each failing gate says.
         """
-        project = await self.source.project(SCRIPTS)
         gates: list[Callable[[], Awaitable[str]]] = [
             partial(self.npm, "lint", "lint"),
             partial(self.npm, "types", "typecheck"),
@@ -202,7 +204,6 @@ class Gates:
             else:
                 gates.append(gate)
         await gather(*gates)
-        return project
 
     @property
     def _builder(self) -> NodeBuilder:
@@ -210,7 +211,8 @@ class Gates:
 
     async def _passed(self, name: str, gate: Gate, *, quiet: bool = False) -> str:
         """Run a gate on the service's folder; log that it passed, with its report unless that is a tool's output."""
-        await self.source.check()
+        if self.project is None:
+            await self.source.check()
         report = await gate.check(self.source.service)
         summary = "" if quiet else report.strip().replace("\n", ", ")
         log("check", f"{name} passed{f' ({summary})' if summary else ''}")

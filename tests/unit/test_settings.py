@@ -1,9 +1,11 @@
 """The settings of a pipeline: which environment `ship` deploys to, and which credentials go where."""
 
+import dataclasses
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pipeline import ship
 from pipeline.core.errors import InvalidInputError
 from pipeline.deploy.environments import check_deployable
 from pipeline.deploy.promotion import check_approver, check_next, promotion_of
@@ -14,6 +16,9 @@ from pipeline.observe.records import DeploymentRecord
 from pipeline.oci.references import Repository
 from pipeline.oci.registry import Registry
 from pipeline.settings import Settings
+from pipeline.source.commit import Commit
+from pipeline.source.project import Project
+from pipeline.source.source import Source
 
 if TYPE_CHECKING:
     import dagger
@@ -184,3 +189,27 @@ def test_only_production_is_closed_to_a_deployment():
     check_deployable("staging")
     with pytest.raises(InvalidInputError, match="production is reached by a promotion only"):
         check_deployable("production")
+
+
+# What the gates get of it
+
+
+@pytest.mark.parametrize("brings_manifests", [True, False])
+async def test_the_gate_judges_the_services_own_manifests(monkeypatch: pytest.MonkeyPatch, *, brings_manifests: bool):
+    rendered = {}
+
+    class Gates:
+        def __init__(self, *arguments: object) -> None:
+            rendered.update(cast("dict[str, object]", arguments[-1]))
+
+        async def all(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(ship, "Gates", Gates)
+    folder = cast("dagger.Directory", object())
+    project = Project(name="tiny", path="service", directory=folder)
+    staging = dataclasses.replace(target("staging"), manifests=folder if brings_manifests else None)
+    manifests = {"staging": [{"kind": "Deployment"}]}
+    preflight = ship.Preflight(project, Commit(sha="a" * 40), settings("staging"), staging, manifests)
+    await ship._checked(Source(folder, "service", "git"), preflight, [])  # noqa: SLF001 - the one place that decides it
+    assert rendered == ({} if brings_manifests else manifests)
