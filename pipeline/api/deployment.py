@@ -14,7 +14,7 @@ from pipeline.core.interfaces import Deployer
 from pipeline.core.sdk import field, function, object_type, uncached
 from pipeline.deploy import smoke
 from pipeline.deploy.context import LEASE_WAIT_SECONDS, ROLLOUT_SECONDS, STABLE_SECONDS
-from pipeline.deploy.direct_smoke import smoke_directly
+from pipeline.deploy.elsewhere import smoke_directly
 from pipeline.deploy.environments import REHEARSAL
 from pipeline.deploy.kubernetes_deployer import KubernetesDeployer, RolloutOptions, context_of
 from pipeline.deploy.promotion import MAX_AGE_HOURS, check_approver, check_next, promotable, promotion_of
@@ -164,7 +164,7 @@ class Verification:
             registry=settings.registry_of(DigestReference.parse(record.reference).repository),
             policy=settings.verification,
             request=promotion_of(record, approved_by=approver, link=link),
-            options=RolloutOptions(seconds=seconds, wait=wait, force_conflicts=force_conflicts, link=link),
+            options=RolloutOptions(seconds=seconds, wait=wait, force_conflicts=force_conflicts),
         )
         url = await deployer.deploy(record.reference, to)
         return Deployment(

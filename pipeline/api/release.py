@@ -7,16 +7,16 @@ from typing import Annotated
 import dagger
 from dagger import Doc
 
-from pipeline.api.arguments import ForceConflicts, Link, OwnDeployer, RolloutSeconds, Wait
+from pipeline.api.arguments import DeployEnvironment, ForceConflicts, Link, OwnDeployer, RolloutSeconds, Wait
 from pipeline.api.context import PipelineContext
 from pipeline.api.deployment import Deployment
 from pipeline.api.shipment import Shipment
-from pipeline.core.errors import InvalidInputError, RolloutError, error_context
+from pipeline.core.errors import InvalidInputError, error_context
 from pipeline.core.execution import run_id
 from pipeline.core.interfaces import Deployer
-from pipeline.core.log import log
 from pipeline.core.sdk import field, object_type, uncached
 from pipeline.deploy.context import LEASE_WAIT_SECONDS, ROLLOUT_SECONDS
+from pipeline.deploy.elsewhere import ExternalRequest, deploy_elsewhere
 from pipeline.deploy.environments import REHEARSAL, check_deployable
 from pipeline.deploy.kubernetes_deployer import (
     KubernetesDeployer,
@@ -34,7 +34,7 @@ from pipeline.oci.references import DigestReference
 from pipeline.oci.registry import Registry
 from pipeline.scan.rescan import rescan
 from pipeline.settings import Settings
-from pipeline.signing.verify import verify, verify_for_deploy
+from pipeline.signing.verify import verify
 from pipeline.source.commit import Commit
 from pipeline.source.project import Project
 
@@ -86,7 +86,7 @@ class Release:
     @uncached
     async def deploy(
         self,
-        environment: Annotated[str, Doc("Where to, such as staging: see `with-environment`.")] = REHEARSAL,
+        environment: DeployEnvironment = REHEARSAL,
         seconds: RolloutSeconds = ROLLOUT_SECONDS,
         wait: Wait = LEASE_WAIT_SECONDS,
         force_conflicts: ForceConflicts = False,
@@ -107,7 +107,7 @@ class Release:
         return await self.roll_out(environment, options, deployer=deployer)
 
     @uncached
-    async def plan(self, environment: Annotated[str, Doc("Where to, such as staging: see `with-environment`.")]) -> str:
+    async def plan(self, environment: DeployEnvironment) -> str:
         """What a deployment would change and replace, and the output of the migration's dry run. Changes nothing."""
         settings, project = self.context.settings, self.context.project
         target = self._target(environment)
@@ -154,7 +154,10 @@ class Release:
         """Deploy, with manifests that were rendered and checked before, if any."""
         settings = self.context.settings
         if deployer:
-            return await self._deploy_elsewhere(environment, deployer)
+            policy = None if settings.rehearsal else settings.verification
+            request = ExternalRequest(self.registry, self.digest, self.context.commit.sha, environment)
+            url, unsigned = await deploy_elsewhere(request, deployer, images=settings.images, policy=policy)
+            return self._deployment(environment, url=url, unsigned=unsigned, deployer=deployer)
         if environment == REHEARSAL:
             rehearsal = RehearsalDeployer(self.registry, settings.images, options.seconds)
             url = await rehearsal.deploy(self.reference, environment)
@@ -172,25 +175,6 @@ class Release:
         )
         url = await kubernetes.deploy(self.reference, environment)
         return self._deployment(environment, url=url, run=kubernetes.run, unsigned=kubernetes.unsigned)
-
-    async def _deploy_elsewhere(self, environment: str, deployer: Deployer) -> Deployment:
-        """Deploy by a deployer of another module, after the release was verified where it was published."""
-        settings, unsigned = self.context.settings, ""
-        if not settings.rehearsal:
-            with error_context(f"deploy to {environment}"):
-                unsigned = await verify_for_deploy(
-                    self.registry,
-                    self.digest,
-                    self.context.commit.sha,
-                    images=settings.images,
-                    policy=settings.verification,
-                )
-        try:
-            url = await deployer.deploy(self.reference, environment)
-        except dagger.QueryError as error:
-            log("deploy", f"rollback of {environment}: {await deployer.rollback(environment)}")
-            raise RolloutError(f"deploy to {environment}: the deployer failed", output=str(error)) from error
-        return self._deployment(environment, url=url, unsigned=unsigned, deployer=deployer)
 
     def _deployment(
         self,

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, cast
 import dagger
 import pytest
 
-from pipeline.core.errors import InvalidInputError, SmokeFailedError
-from pipeline.deploy import direct_smoke, smoke
-from pipeline.deploy.direct_smoke import smoke_directly
+from pipeline.core.errors import InvalidInputError, RolloutError, SmokeFailedError
+from pipeline.deploy import elsewhere, smoke
+from pipeline.deploy.elsewhere import ExternalRequest, deploy_elsewhere, smoke_directly
 from pipeline.deploy.rehearsal import HOST
 from pipeline.deploy.smoke import RESULT, SmokeOptions, SmokeTest, check_url
+from pipeline.images import Images
+from pipeline.oci.registry import Registry
 from tests.fakes.engine import FailedExec, FakeEngine
 from tests.fakes.tiny import COMMITS, RELEASES, TOOL, Url
 from tests.fakes.virtual_time import in_virtual_time
@@ -132,18 +134,27 @@ async def test_a_test_that_ends_without_a_result_shows_its_output(monkeypatch: p
 class FakeDeployer:
     """The deployer of another module."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
         self.rolled_back: list[str] = []
+
+    async def deploy(self, reference: str, environment: str) -> str:
+        assert reference == RELEASES["good"]
+        if self.fails:
+            raise FailedExec(f"no room in {environment}")
+        return URL
 
     async def rollback(self, environment: str) -> str:
         self.rolled_back.append(environment)
+        if self.fails:
+            raise FailedExec("the platform is down")
         return "done"
 
 
 async def directly(
     monkeypatch: pytest.MonkeyPatch, url: Url, service: dagger.Service | None = None, deployer: object = None
 ) -> int:
-    monkeypatch.setattr(direct_smoke, "ask_url", url)
+    monkeypatch.setattr(elsewhere, "ask_url", url)
     by = cast("Deployer | None", deployer)
     return await smoke_directly(TOOL, smoke_of(), URL, "staging", service=service, deployer=by)
 
@@ -170,3 +181,26 @@ async def test_a_deployment_of_another_module_is_rolled_back_only_after_a_failur
 async def test_a_failing_rehearsal_has_nothing_to_roll_back(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(SmokeFailedError, match="failed 3 of 10 attempts"):
         await directly(monkeypatch, Url(passed=False), SERVICE)
+
+
+@in_virtual_time
+async def test_a_rollback_that_fails_does_not_hide_the_failed_smoke_test(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(
+        SmokeFailedError, match=r"failed 3 of 10 attempts; and staging could not be rolled back: .*down"
+    ):
+        await directly(monkeypatch, Url(passed=False), deployer=FakeDeployer(fails=True))
+
+
+@in_virtual_time
+async def test_a_deployer_that_fails_is_asked_to_roll_back_and_both_errors_are_shown():
+    deployer = FakeDeployer(fails=True)
+    address, _, digest = RELEASES["good"].partition("@")
+    registry = Registry(address=address, tool_image=TOOL)
+    request = ExternalRequest(registry, digest, COMMITS["good"], "staging")
+    with pytest.raises(RolloutError, match="deploy to staging: the deployer failed; and staging could not") as caught:
+        await deploy_elsewhere(request, cast("Deployer", deployer), images=Images(), policy=None)
+    assert deployer.rolled_back == ["staging"]
+    assert "no room in staging" in caught.value.output
+    working = FakeDeployer()
+    assert await deploy_elsewhere(request, cast("Deployer", working), images=Images(), policy=None) == (URL, "")
+    assert working.rolled_back == []
